@@ -1,0 +1,1 @@
+"""Anatomies: per architecture, where the embeddings, layers, q/k/v/o, FFN and head live."""

@@ -1,0 +1,57 @@
+"""What one forward pass of a model showed, and the shape legend of the whole project.
+
+b batch, s tokens, d width, h heads, e width of one head, v vocabulary, c classes, n layers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from compress.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One model's view of one batch. Losses read two of them and know nothing else.
+
+    logits: `[b, c]` (classify, regress) or `[b, s, c]` (tag, mask).
+    mask: `[b, s]` bool, true where a token is real.
+    outputs: `[b]` or `[b, s]` bool, true where an output counts (labelled words, masked tokens).
+    labels: `[b]`, `[b, s]` int64, or `[b]` float32 for regression; None for unlabelled rows.
+    hidden: layer number to `[b, s, d]`; 0 is the embedding output, k the output of layer k.
+    queries, keys: layer number (from 1) to `[b, h, s, e]`, before the scaled product.
+    depth: number of layers of the model, so that layer maps can be checked.
+    """
+
+    mask: Tensor
+    logits: Tensor | None = None
+    outputs: Tensor | None = None
+    labels: Tensor | None = None
+    hidden: dict[int, Tensor] | None = None
+    queries: dict[int, Tensor] | None = None
+    keys: dict[int, Tensor] | None = None
+    depth: int = 0
+
+    def hidden_at(self, layer: int) -> Tensor:
+        """Hidden state `[b, s, d]` after `layer` (0: embeddings). Raises InputError when it was not captured."""
+        return _at(self.hidden, layer, "hidden state")
+
+    def attention_scores(self, layer: int) -> Tensor:
+        """Unnormalised attention scores `[b, h, s, s]`: q k^T / sqrt(e), before mask and softmax."""
+        query, key = _at(self.queries, layer, "query"), _at(self.keys, layer, "key")
+        return query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
+
+    def with_hidden(self, hidden: dict[int, Tensor]) -> Trace:
+        """The same trace with other hidden states (projected ones, say)."""
+        return replace(self, hidden=hidden)
+
+
+def _at(held: dict[int, Tensor] | None, layer: int, what: str) -> Tensor:
+    if held is None or layer not in held:
+        have = "none" if not held else ", ".join(map(str, sorted(held)))
+        raise InputError(f"the trace has no {what} of layer {layer} (it has {have})")
+    return held[layer]

@@ -1,0 +1,1 @@
+"""Corpora: sources, checks, and the artifact that holds normalised rows."""

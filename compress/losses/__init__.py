@@ -1,0 +1,1 @@
+"""Distillation losses, one per file; each a pure function of two traces."""

@@ -1,0 +1,1 @@
+"""Recipe, plan, store and run."""

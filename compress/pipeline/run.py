@@ -1,0 +1,104 @@
+"""Run a plan: skip what is stored under the same key, run the rest, one artifact each."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from compress.core.artifact import ArtifactWriter, read_manifest
+from compress.core.environment import environment
+from compress.core.errors import Fault, FaultsError
+from compress.core.hashing import tree_sha256
+from compress.core.reporter import Reporter
+from compress.pipeline.plan import Planned, plan
+from compress.pipeline.recipe import Recipe
+from compress.pipeline.store import Store
+from compress.steps.base import Context
+
+DEFAULT_ROOT = Path("runs")
+
+
+def check(recipe: Recipe) -> list[Fault]:
+    """Faults that can be seen before anything is spent, with their place in the recipe."""
+    faults: list[Fault] = []
+    for name, step in recipe.steps.items():
+        for fault in step.preflight():
+            path = ".".join(part for part in ("steps", name, step.registered_name, fault.path) if part)
+            faults.append(Fault(path, fault.message, recipe.where(path)))
+    return faults
+
+
+def plan_on_disk(recipe: Recipe) -> list[Planned]:
+    """The plan with files fingerprinted by their bytes."""
+    return plan(recipe, tree_sha256)
+
+
+def run(
+    recipe: Recipe, out: Path | None = None, reporter: Reporter | None = None, until: str | None = None
+) -> Store:
+    """Run a recipe into `out` (default `runs/NAME`) and return its store.
+
+    Finished steps are skipped; a step found in a sibling run is taken from there; an interrupted step goes on from
+    its newest checkpoint. Raises FaultsError before anything is spent when the recipe cannot work.
+    """
+    reporter = reporter or Reporter()
+    faults = check(recipe)
+    if faults:
+        raise FaultsError(faults)
+    store = Store(out or DEFAULT_ROOT / recipe.name)
+    with store.lock():
+        for planned in plan_on_disk(recipe):
+            _run_step(planned, store, recipe, reporter)
+            if planned.name == until:
+                break
+    return store
+
+
+def _run_step(planned: Planned, store: Store, recipe: Recipe, reporter: Reporter) -> None:
+    if store.state(planned.name, planned.key) == "done":
+        reporter.note(f"{planned.name}: done before")
+        return
+    writer = ArtifactWriter(store.folder(planned.name))
+    out = writer.open()
+    try:
+        manifest = _adopt(planned, store, out, reporter) or _work(planned, store, out, reporter, recipe)
+        writer.commit({**manifest, "step": planned.name, "key": planned.key})
+    except BaseException:
+        writer.abandon()
+        raise
+    store.finish(planned.name, planned.key)
+
+
+def _adopt(planned: Planned, store: Store, out: Path, reporter: Reporter) -> dict[str, object] | None:
+    source = store.elsewhere(planned.key)
+    if source is None:
+        return None
+    reporter.note(f"{planned.name}: taken from {source}, which has the same key")
+    return store.adopt(source, out)
+
+
+def _work(planned: Planned, store: Store, out: Path, reporter: Reporter, recipe: Recipe) -> dict[str, object]:
+    inputs = {f"${name}": store.checked(name) for name in planned.inputs}
+    work = store.work(planned.name, planned.key)
+    work.mkdir(parents=True, exist_ok=True)
+    context = Context(planned.name, inputs, out, work, planned.seed, reporter)
+    reporter.note(f"{planned.name}: {planned.verb}")
+    started = time.perf_counter()
+    planned.step.run(context)
+    return {
+        "kind": planned.step.kind,
+        "verb": planned.verb,
+        "version": planned.step.version,
+        "options": planned.step.dump(),
+        "seed": planned.seed,
+        "inputs": {name: _key_of(store, name) for name in planned.inputs},
+        "recipe": recipe.name,
+        "seconds": round(time.perf_counter() - started, 3),
+        "about": context.about,
+        "measured": context.measured,
+        "environment": environment(),
+    }
+
+
+def _key_of(store: Store, name: str) -> str:
+    return str(read_manifest(store.folder(name))["key"])

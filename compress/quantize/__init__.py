@@ -1,0 +1,1 @@
+"""Int8 and friends, one method per file."""

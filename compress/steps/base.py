@@ -1,0 +1,65 @@
+"""A step: one verb with its options; reads artifacts and files, writes one artifact."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from compress.core.errors import Fault, InputError
+from compress.core.options import Options
+from compress.core.registry import Catalogue
+from compress.core.reporter import Reporter
+
+
+@dataclass
+class Context:
+    """What a running step may touch.
+
+    inputs: `$name` to the folder of that step's artifact. out: the folder to write. work: a folder that outlives an
+    interruption (checkpoints), removed when the artifact is whole. about: facts of the artifact's kind, for the
+    manifest. measured: numbers, for the manifest.
+    """
+
+    name: str
+    inputs: dict[str, Path]
+    out: Path
+    work: Path
+    seed: int
+    reporter: Reporter = field(default_factory=Reporter)
+    about: dict[str, Any] = field(default_factory=dict)
+    measured: dict[str, Any] = field(default_factory=dict)
+
+    def folder(self, reference: str) -> Path:
+        """The artifact folder of `$name`. Raises InputError for anything else."""
+        if reference not in self.inputs:
+            raise InputError(f"{reference!r} is not an input of the step {self.name!r}")
+        return self.inputs[reference]
+
+    def source(self, reference: str) -> str:
+        """A folder for `$name`, or the path or hub name as it was given."""
+        return str(self.inputs.get(reference, reference))
+
+
+class Step(Options):
+    """Base of every verb. `kind` is the artifact it writes, `version` goes up when its result changes."""
+
+    kind: ClassVar[str]
+    version: ClassVar[int] = 1
+    seeded: ClassVar[bool] = True
+
+    def files(self) -> list[Path]:
+        """Local files and folders whose content decides the result."""
+        return []
+
+    def preflight(self) -> list[Fault]:
+        """Faults that can be seen before anything is spent: files that are not there, columns that are missing."""
+        return []
+
+    @abstractmethod
+    def run(self, context: Context) -> None:
+        """Do the work and write the artifact's files into `context.out`."""
+
+
+STEPS: Catalogue[Step] = Catalogue("step", "steps", ("compress.steps", "teachers.steps"))

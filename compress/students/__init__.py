@@ -1,0 +1,1 @@
+"""Student architectures, one per file: how each is built and what it inherits from its teacher."""

@@ -1,0 +1,81 @@
+"""What a task is: columns, head, features, batches, hard loss, metric."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compress.core.options import Options
+from compress.core.registry import Catalogue
+
+Row = Mapping[str, Any]
+Features = dict[str, list[Any]]
+
+
+class Task(Options):
+    """Base of every task; its fields name the source columns (`{classify: {text: sentence, label: y}}`).
+
+    auto_class: the transformers Auto class of its head. output: what the head's logits are, `"classes"` (a
+    distribution over labels), `"value"` (regression) or `"vocabulary"`; token_level: one output per token.
+    metric: the name of the main metric, larger is better. A corpus holds normalised columns (`columns`), whatever
+    the source called them.
+    """
+
+    auto_class: ClassVar[str]
+    output: ClassVar[str]
+    token_level: ClassVar[bool] = False
+    metric: ClassVar[str]
+    labelled: ClassVar[bool] = True
+
+    @abstractmethod
+    def sources(self) -> dict[str, str]:
+        """Normalised column to source column, only for those that this recipe uses."""
+
+    @abstractmethod
+    def label_values(self, row: Row) -> list[Any]:
+        """The raw labels that a source row carries (several for `tag`, none for `regress` and `mask`)."""
+
+    @abstractmethod
+    def normalise(self, row: Row, index: Mapping[Any, int]) -> dict[str, Any]:
+        """A source row as normalised columns, labels as indices of `index`.
+
+        Raises ValueError with a readable reason for a row that cannot be used.
+        """
+
+    @abstractmethod
+    def encode(self, tokenizer: Any, rows: Mapping[str, Sequence[Any]], max_length: int) -> Features:
+        """Token ids (no padding) and labels of normalised columns: `input_ids`, `token_type_ids`, `labels`."""
+
+    @abstractmethod
+    def collate(self, features: Sequence[Mapping[str, Any]], pad_id: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """A padded batch: `input_ids`, `attention_mask` `[b, s]`, `token_type_ids` when given, `labels`, `outputs`.
+
+        outputs: bool, `[b]` or `[b, s]`, true where an output counts. `generator` is for tasks that draw (`mask`).
+        """
+
+    @abstractmethod
+    def hard_loss(self, logits: Tensor, labels: Tensor, outputs: Tensor) -> Tensor:
+        """The supervised loss of this task, a scalar."""
+
+    def flatten(self, logits: Tensor, labels: Tensor, outputs: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """What `score` needs of one batch: `[n, c]` logits and `[n]` labels where an output counts.
+
+        `mask` overrides it, since whole vocabularies of logits would not fit in memory.
+        """
+        return logits[outputs].float().cpu().numpy(), labels[outputs].cpu().numpy()
+
+    @abstractmethod
+    def score(self, logits: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> dict[str, float]:
+        """Metrics over a whole split from what `flatten` gave, batches joined; the main one under `self.metric`."""
+
+    @abstractmethod
+    def chance(self, labels: np.ndarray) -> float:
+        """The main metric of the best constant prediction: a teacher must be above it."""
+
+
+TASKS: Catalogue[Task] = Catalogue("task", "tasks", ("compress.tasks",))
