@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from compress.core.errors import InputError
-from compress.core.hashing import file_sha256
+from compress.core.hashing import digest, file_sha256
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
 KINDS = ("Corpus", "Signals", "Model", "Measures")
 UNSAFE = (".pkl", ".pickle", ".bin", ".pt", ".pth", ".joblib")
+_REMEDY = "copy the artifact again, or delete it and run its step again"
 
 
 class ArtifactWriter:
@@ -34,6 +35,7 @@ class ArtifactWriter:
         try:
             self.final.parent.mkdir(parents=True, exist_ok=True)
             recover(self.final)
+            _refuse_foreign(self.final)
             shutil.rmtree(self.out, ignore_errors=True)
             self.out.mkdir()
         except OSError as error:
@@ -50,8 +52,10 @@ class ArtifactWriter:
             path.chmod(0o644)  # safetensors 0.8 writes 0600 whatever the umask
             _sync(path)
         listed = {name: {"sha256": file_sha256(p), "bytes": p.stat().st_size} for name, p in files.items()}
-        write_json(self.out / MANIFEST, {"schema": SCHEMA_VERSION, **manifest, "files": listed})
-        _sync(self.out)
+        whole = {"schema": SCHEMA_VERSION, **manifest, "files": listed}
+        write_json(self.out / MANIFEST, {**whole, "self": _self_digest(whole)})
+        for folder in (self.out, *(p for p in self.out.rglob("*") if p.is_dir())):
+            _sync(folder)
         if self.final.exists():
             os.rename(self.final, self._old)
         os.rename(self.out, self.final)
@@ -62,6 +66,13 @@ class ArtifactWriter:
     def abandon(self) -> None:
         """Drop what was written; the former artifact stays as it was."""
         shutil.rmtree(self.out, ignore_errors=True)
+
+
+def _refuse_foreign(final: Path) -> None:
+    """Refuse to replace what is no artifact: it may be somebody's work."""
+    empty = final.is_dir() and not any(final.iterdir())
+    if final.exists() and not empty and not (final / MANIFEST).is_file():
+        raise InputError(f"{final}: exists and is not an artifact; move it away, or choose another folder with --out")
 
 
 def recover(final: Path) -> None:
@@ -81,8 +92,15 @@ def read_manifest(folder: Path, kind: str | None = None) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise InputError(f"{path}: damaged ({error}); delete {folder} and run its step again") from error
-    if not isinstance(manifest, dict) or "files" not in manifest:
-        raise InputError(f"{path}: not a Stillroom manifest; delete {folder} and run its step again")
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise InputError(f"{path}: not a Stillroom manifest; give a folder that a step wrote")
+    if manifest.get("schema", SCHEMA_VERSION) != SCHEMA_VERSION:
+        raise InputError(
+            f"{path}: has schema {manifest['schema']!r}, this Stillroom reads {SCHEMA_VERSION}; "
+            "use the version that wrote it, or run its step again"
+        )
+    if manifest.get("self") != _self_digest(manifest):
+        raise InputError(f"{path}: does not match its own SHA-256 (damaged or edited); {_REMEDY}")
     if kind is not None and manifest.get("kind") != kind:
         raise InputError(f"{folder}: expected a {kind}, came a {manifest.get('kind')}")
     return manifest
@@ -99,7 +117,7 @@ def verify(folder: Path, kind: str | None = None) -> dict[str, Any]:
         name = path.relative_to(folder).as_posix()
         if path.is_file() and path.suffix in UNSAFE:
             raise InputError(f"{path}: a pickle where weights should be; it is never loaded. Remove it")
-        if path.is_file() and name not in listed and name != MANIFEST:
+        if path.is_file() and name not in listed and name != MANIFEST and not path.name.startswith("."):
             raise InputError(f"{path}: not listed in {MANIFEST}; remove it or run the step again")
     for name, facts in listed.items():
         _check_file(folder / name, facts)
@@ -107,14 +125,18 @@ def verify(folder: Path, kind: str | None = None) -> dict[str, Any]:
 
 
 def _check_file(path: Path, facts: dict[str, Any]) -> None:
-    remedy = "copy the artifact again, or delete it and run its step again"
     if not path.is_file():
-        raise InputError(f"{path}: missing, though the manifest lists it; {remedy}")
+        raise InputError(f"{path}: missing, though the manifest lists it; {_REMEDY}")
     size = path.stat().st_size
     if size != facts["bytes"]:
-        raise InputError(f"{path}: {size} bytes where the manifest says {facts['bytes']} (truncated?); {remedy}")
+        raise InputError(f"{path}: {size} bytes where the manifest says {facts['bytes']} (truncated?); {_REMEDY}")
     if file_sha256(path) != facts["sha256"]:
-        raise InputError(f"{path}: its content does not match its recorded SHA-256 (damaged or edited); {remedy}")
+        raise InputError(f"{path}: its content does not match its recorded SHA-256 (damaged or edited); {_REMEDY}")
+
+
+def _self_digest(manifest: dict[str, Any]) -> str:
+    """Digest of a manifest without its own digest, of what JSON makes of it (so that it is equal after reading)."""
+    return digest(json.loads(json.dumps({name: value for name, value in manifest.items() if name != "self"})))
 
 
 def write_json(path: Path, value: Any) -> None:

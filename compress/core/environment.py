@@ -63,10 +63,11 @@ def cgroup_cpu_quota() -> float | None:
     """CPUs allowed by the cgroup (v2, then v1), or None when there is no limit."""
     text = _read(Path("/sys/fs/cgroup/cpu.max"))
     if text:
-        quota, _, period = text.partition(" ")
-        return None if quota == "max" else int(quota) / int(period)
-    quota, period = _read(Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")), _read(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us"))
-    return int(quota) / int(period) if quota and period and int(quota) > 0 else None
+        limit, _, period = text.partition(" ")
+        return None if limit == "max" else int(limit) / int(period)
+    old = Path("/sys/fs/cgroup/cpu")
+    quota, span = _read(old / "cpu.cfs_quota_us"), _read(old / "cpu.cfs_period_us")
+    return int(quota) / int(span) if quota and span and int(quota) > 0 else None
 
 
 def memory_limit() -> int | None:

@@ -11,18 +11,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
-from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from compress.core.errors import Fault, InputError, did_you_mean
+from compress.core.errors import InputError
+from compress.core.faults import faults_of as faults_of
 
 if TYPE_CHECKING:
     from compress.core.registry import Catalogue
 
 
 class Options(BaseModel):
-    """Base of every method and step: frozen, unknown keys refused, types strict (no `"3"` for 3)."""
+    """Base of every method and step: frozen, unknown keys refused, types strict (no `"3"` for 3), numbers finite."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=())
 
     registered_name: ClassVar[str] = ""
 
@@ -42,6 +43,10 @@ class Ref:
 
     kind: str
     outside: bool = False
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        found = {**handler(schema), "x-reference": self.kind}
+        return found if self.outside else {**found, "pattern": r"^\$"}
 
 
 CorpusRef = Annotated[str, Ref("Corpus")]
@@ -67,7 +72,7 @@ class Choice:
             raise PydanticCustomError("choice", f"expected one {kind} as {{name: {{options}}}}, came {came}")
         ((name, options),) = value.items()
         try:
-            method = self.catalogue.get(str(name))
+            method: type[Options] = self.catalogue.get(str(name))
         except InputError as error:
             raise PydanticCustomError("choice", "{message}", {"message": str(error)}) from None
         try:
@@ -87,7 +92,7 @@ class Choice:
         )
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"$ref": f"#/$defs/{self.catalogue.kind}"}
+        return {"x-catalogue": self.catalogue.kind}  # core.schema puts the reference here; pydantic cannot resolve it
 
 
 def identity(options: Options) -> dict[str, Any]:
@@ -122,7 +127,8 @@ def refs(options: Options) -> list[tuple[str, str, Ref]]:
 
 def _collect_refs(value: Any, mark: Ref | None, path: str, found: list[tuple[str, str, Ref]]) -> None:
     if isinstance(value, Options):
-        found.extend((f"{path}.{inner}", text, ref) for inner, text, ref in refs(value))
+        place = f"{path}.{value.registered_name}" if value.registered_name else path
+        found.extend((f"{place}.{inner}", text, ref) for inner, text, ref in refs(value))
     elif isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
             _collect_refs(item, mark, f"{path}[{index}]", found)
@@ -145,58 +151,3 @@ def _mark_inside(annotation: Any) -> Ref | None:
         if mark is not None:
             return mark
     return None
-
-
-def faults_of(error: ValidationError, model: type[BaseModel], prefix: str = "") -> list[Fault]:
-    """Pydantic's errors as faults with dotted paths, readable words and the nearest option for a misspelt one."""
-    faults: list[Fault] = []
-    for detail in error.errors():
-        place = _dotted(prefix, detail["loc"])
-        if detail["type"] == "nested":
-            faults.extend(Fault(_join(place, path), message) for path, message in detail["ctx"]["faults"])
-        else:
-            faults.append(Fault(place, _words(detail, model)))
-    return faults
-
-
-def _dotted(prefix: str, loc: tuple[int | str, ...]) -> str:
-    path = prefix
-    for part in loc:
-        path = f"{path}[{part}]" if isinstance(part, int) else _join(path, str(part))
-    return path
-
-
-def _join(path: str, part: str) -> str:
-    return f"{path}.{part}" if path else part
-
-
-def _words(detail: ErrorDetails, model: type[BaseModel]) -> str:
-    came = detail.get("input")
-    shown = f"{type(came).__name__} {came!r}"[:80]
-    if detail["type"] == "extra_forbidden":
-        known = list(_model_at(model, detail["loc"][:-1]).model_fields)
-        name = getattr(_model_at(model, detail["loc"][:-1]), "registered_name", "") or "this place"
-        hint = did_you_mean(str(detail["loc"][-1]), known)
-        return f"not an option of {name} (it has {', '.join(known) or 'none'}){hint}"
-    if detail["type"] == "missing":
-        return "is required and missing"
-    if detail["type"] in ("choice", "value_error"):
-        return detail["msg"].removeprefix("Value error, ")
-    text = detail["msg"].replace("Input should be", "expected")
-    return f"{text}, came {shown}"
-
-
-def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
-    """The nested plain model that a location points into, or the model itself."""
-    here = model
-    for part in loc:
-        field = here.model_fields.get(str(part))
-        inner = _plain_model(field.annotation) if field is not None else None
-        here = inner or here
-    return here
-
-
-def _plain_model(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((m for m in map(_plain_model, getattr(annotation, "__args__", ())) if m is not None), None)

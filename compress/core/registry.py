@@ -38,7 +38,7 @@ class Catalogue(Generic[M]):
 
         def put(method: type[N]) -> type[N]:
             known = self._methods.get(name)
-            if known is not None and known.__qualname__ != method.__qualname__:
+            if known is not None and (known.__module__, known.__qualname__) != (method.__module__, method.__qualname__):
                 raise ValueError(f"the {self.kind} {name!r} is registered twice: {known} and {method}")
             method.registered_name = name
             self._methods[name] = method  # type: ignore[assignment]

@@ -1,0 +1,1 @@
+"""The objective: losses with their layer maps and projections."""

@@ -1,0 +1,1 @@
+"""Other forms of a float student, one format per file."""

@@ -19,12 +19,14 @@ class Loss(Options):
 
     needs: what must be captured of both models (`logits`, `hidden`, `attention`).
     needs_teacher, needs_labels: whether the second trace, or labels in the first, must be there.
+    projects: whether hidden states of unequal width are projected for it before it is called.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
     needs_teacher: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = False
     paper: ClassVar[str] = ""
+    projects: ClassVar[bool] = False
 
     weight: float = Field(1.0, gt=0, description="factor of this term in the objective")
 
@@ -45,11 +47,3 @@ def required(trace: Trace | None, who: str) -> Trace:
     if trace is None:
         raise InputError(f"this loss compares with a {who}, and none was given")
     return trace
-
-
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of `values` where `mask` (same shape) is true. Raises InputError for an empty mask."""
-    count = mask.sum()
-    if count == 0:
-        raise InputError("every position is masked; a loss over nothing is not defined")
-    return (values * mask).sum() / count

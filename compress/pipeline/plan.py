@@ -42,9 +42,9 @@ def plan(recipe: Recipe, fingerprint: Fingerprint) -> list[Planned]:
             {
                 "verb": step.registered_name,
                 "version": step.version,
-                "options": _by_key(identity(step), planned),
+                "options": _by_key({k: v for k, v in identity(step).items() if k != "seed"}, planned),
                 "seed": seed if step.seeded else None,
-                "files": [fingerprint(path) for path in step.files()],
+                "files": [[path.name, fingerprint(path)] for path in step.files()],
             }
         )
         planned[name] = Planned(name, step.registered_name, step, inputs, key, seed)

@@ -8,16 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from compress.core.errors import Fault, FaultsError, InputError, did_you_mean
 from compress.core.options import faults_of, refs
+from compress.pipeline.overrides import override
+from compress.pipeline.settings import interpolate
+from compress.pipeline.yaml_text import read_document
 from compress.steps.base import STEPS, Step
 
 TOP_KEYS = ("name", "seed", "settings", "steps")
 _NAME = re.compile(r"^[a-z][a-z0-9_-]*$")
-_SETTING = re.compile(r"\$\{([^}]*)\}")
 
 
 @dataclass(frozen=True)
@@ -55,16 +56,16 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
 def parse_recipe(text: str, path: Path | None = None, overrides: Iterable[str] = ()) -> Recipe:
     """Check the text of a recipe. Raises FaultsError with every fault at once."""
-    document, lines = _parse_yaml(text, path)
+    document, lines = read_document(text, str(path or "recipe"))
     faults: list[Fault] = []
-    for override in overrides:
-        _override(document, override)
+    for change in overrides:
+        override(document, change)
+    document = interpolate(document, faults)
     _check_top(document, faults)
-    document = _interpolate(document, faults)
     steps = _steps(document.get("steps"), faults)
     if faults:
         raise FaultsError([Fault(f.path, f.message, f.where or _where(path, lines, f.path)) for f in faults])
-    name = str(document.get("name") or (path.stem if path else "recipe"))
+    name = str(document.get("name") or _plain(path.stem if path else "recipe"))
     return Recipe(name, document.get("seed", 13), steps, path, text, lines)
 
 
@@ -78,9 +79,11 @@ def _check_top(document: dict[str, Any], faults: list[Fault]) -> None:
         faults.append(Fault("seed", f"expected a whole number from 0 to 2^32 - 1, came {seed!r}"))
     if "name" in document and not _NAME.match(str(document["name"])):
         faults.append(Fault("name", f"expected lower-case letters, digits, - and _, came {document['name']!r}"))
-    settings = document.get("settings") or {}
-    if not isinstance(settings, dict):
-        faults.append(Fault("settings", f"expected name: value pairs, came {type(settings).__name__}"))
+
+
+def _plain(stem: str) -> str:
+    """A file's name as a recipe's name, which becomes a folder."""
+    return re.sub(r"[^a-z0-9_-]+", "-", stem.lower()).strip("-") or "recipe"
 
 
 def _steps(raw: Any, faults: list[Fault]) -> dict[str, Step]:
@@ -103,7 +106,9 @@ def _step(name: str, body: Any, faults: list[Fault]) -> Step | None:
     if not _NAME.match(name):
         faults.append(Fault(place, "a step's name is lower-case letters, digits, - and _, starting with a letter"))
     if not isinstance(body, dict) or len(body) != 1:
-        faults.append(Fault(place, f"expected one verb as {{verb: {{options}}}} (verbs: {', '.join(STEPS.names())})"))
+        came = ", ".join(map(str, body)) if isinstance(body, dict) and body else type(body).__name__
+        known = ", ".join(STEPS.names())
+        faults.append(Fault(place, f"expected one verb as {{verb: {{options}}}}, came {came} (verbs: {known})"))
         return None
     ((verb, options),) = body.items()
     try:
@@ -118,9 +123,7 @@ def _step(name: str, body: Any, faults: list[Fault]) -> Step | None:
         return None
 
 
-def _check_refs(
-    name: str, step: Step, seen: dict[str, str | None], raw: dict[str, Any], faults: list[Fault]
-) -> None:
+def _check_refs(name: str, step: Step, seen: dict[str, str | None], raw: dict[str, Any], faults: list[Fault]) -> None:
     for path, value, mark in refs(step):
         place = f"steps.{name}.{step.registered_name}.{path}"
         if not value.startswith("$"):
@@ -135,110 +138,6 @@ def _check_refs(
             faults.append(Fault(place, f"{value} {why}"))
         elif seen[target] is not None and seen[target] != mark.kind:
             faults.append(Fault(place, f"expected a {mark.kind}, but {value} makes a {seen[target]}"))
-
-
-def _interpolate(document: dict[str, Any], faults: list[Fault]) -> dict[str, Any]:
-    settings = document.get("settings") or {}
-    if not isinstance(settings, dict):
-        return document
-
-    def fill(value: Any, place: str) -> Any:
-        if isinstance(value, dict):
-            return {key: fill(inner, f"{place}.{key}" if place else str(key)) for key, inner in value.items()}
-        if isinstance(value, list):
-            return [fill(inner, f"{place}[{index}]") for index, inner in enumerate(value)]
-        if not isinstance(value, str):
-            return value
-        for name in _SETTING.findall(value):
-            if name not in settings:
-                hint = did_you_mean(name, map(str, settings))
-                faults.append(Fault(place, f"${{{name}}} is not in settings{hint}"))
-                return value
-        whole = _SETTING.fullmatch(value)
-        return settings[whole[1]] if whole else _SETTING.sub(lambda found: str(settings[found[1]]), value)
-
-    return {key: value if key == "settings" else fill(value, str(key)) for key, value in document.items()}
-
-
-def _override(document: dict[str, Any], override: str) -> None:
-    dotted, equals, text = override.partition("=")
-    if not equals or not dotted:
-        raise InputError(f"--set {override}: expected dotted.path=value, such as steps.student.distill.epochs=1")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"--set {override}: the value is not YAML ({error})") from error
-    parts = re.findall(r"[^.\[\]]+|\[\d+\]", dotted)
-    here: Any = document
-    for index, part in enumerate(parts[:-1]):
-        here = _descend(here, part, override, create=not (parts[0] == "steps" and index == 1))
-    _assign(here, parts[-1], value, override)
-
-
-def _descend(here: Any, part: str, override: str, create: bool) -> Any:
-    if part.startswith("["):
-        index = int(part[1:-1])
-        if not isinstance(here, list) or index >= len(here):
-            raise InputError(f"--set {override}: there is no item {part}")
-        return here[index]
-    if not isinstance(here, dict):
-        raise InputError(f"--set {override}: {part!r} stands under a value that has no keys")
-    if part not in here:
-        if not create:
-            hint = did_you_mean(part, map(str, here))
-            raise InputError(f"--set {override}: the recipe has no step {part!r}{hint}")
-        here[part] = {}
-    if here[part] is None:
-        here[part] = {}
-    elif isinstance(here[part], str) and not here[part].startswith("$"):
-        here[part] = {here[part]: {}}  # `tokenizer: wordpiece` is short for `tokenizer: {wordpiece: {}}`
-    return here[part]
-
-
-def _assign(here: Any, part: str, value: Any, override: str) -> None:
-    if part.startswith("["):
-        index = int(part[1:-1])
-        if not isinstance(here, list) or index >= len(here):
-            raise InputError(f"--set {override}: there is no item {part}")
-        here[index] = value
-    elif isinstance(here, dict):
-        here[part] = value
-    else:
-        raise InputError(f"--set {override}: {part!r} stands under a value that has no keys")
-
-
-def _parse_yaml(text: str, path: Path | None) -> tuple[dict[str, Any], dict[str, int]]:
-    shown = path or "recipe"
-    lines: dict[str, int] = {}
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        if isinstance(node, yaml.Node):
-            _refuse_duplicates(node, "", lines, str(shown))
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark is not None else ""
-        raise InputError(f"{shown}{line}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
-    if not isinstance(document, dict):
-        came = "an empty file" if document is None else type(document).__name__
-        raise InputError(f"{shown}: expected a recipe with `steps:`, came {came}; see `compress init`")
-    return document, lines
-
-
-def _refuse_duplicates(node: yaml.Node, place: str, lines: dict[str, int], shown: str) -> None:
-    lines[place] = node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        keys: set[str] = set()
-        for key, value in node.value:
-            if key.value in keys:
-                raise InputError(f"{shown}:{key.start_mark.line + 1}: the key {key.value!r} stands twice")
-            keys.add(key.value)
-            inner = f"{place}.{key.value}" if place else str(key.value)
-            _refuse_duplicates(value, inner, lines, shown)
-            lines[inner] = key.start_mark.line + 1
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            _refuse_duplicates(value, f"{place}[{index}]", lines, shown)
 
 
 def _where(path: Path | None, lines: dict[str, int], dotted: str) -> str:

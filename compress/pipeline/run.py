@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from compress.core.artifact import ArtifactWriter, read_manifest
 from compress.core.environment import environment
-from compress.core.errors import Fault, FaultsError
+from compress.core.errors import Fault, FaultsError, InputError, JobError, StillroomError, did_you_mean
 from compress.core.hashing import tree_sha256
 from compress.core.reporter import Reporter
 from compress.pipeline.plan import Planned, plan
@@ -33,15 +34,15 @@ def plan_on_disk(recipe: Recipe) -> list[Planned]:
     return plan(recipe, tree_sha256)
 
 
-def run(
-    recipe: Recipe, out: Path | None = None, reporter: Reporter | None = None, until: str | None = None
-) -> Store:
+def run(recipe: Recipe, out: Path | None = None, reporter: Reporter | None = None, until: str | None = None) -> Store:
     """Run a recipe into `out` (default `runs/NAME`) and return its store.
 
     Finished steps are skipped; a step found in a sibling run is taken from there; an interrupted step goes on from
     its newest checkpoint. Raises FaultsError before anything is spent when the recipe cannot work.
     """
     reporter = reporter or Reporter()
+    if until is not None and until not in recipe.steps:
+        raise InputError(f"the recipe has no step {until!r}{did_you_mean(until, recipe.steps)}")
     faults = check(recipe)
     if faults:
         raise FaultsError(faults)
@@ -55,7 +56,9 @@ def run(
 
 
 def _run_step(planned: Planned, store: Store, recipe: Recipe, reporter: Reporter) -> None:
+    store.recover(planned.name)
     if store.state(planned.name, planned.key) == "done":
+        store.checked(planned.name)
         reporter.note(f"{planned.name}: done before")
         return
     writer = ArtifactWriter(store.folder(planned.name))
@@ -63,25 +66,45 @@ def _run_step(planned: Planned, store: Store, recipe: Recipe, reporter: Reporter
     try:
         manifest = _adopt(planned, store, out, reporter) or _work(planned, store, out, reporter, recipe)
         writer.commit({**manifest, "step": planned.name, "key": planned.key})
+    except StillroomError as error:
+        writer.abandon()
+        raise _placed(error, planned, recipe) from error
+    except OSError as error:
+        writer.abandon()
+        raise _placed(JobError(f"{error}; {store.root} holds what was finished"), planned, recipe) from error
     except BaseException:
         writer.abandon()
         raise
     store.finish(planned.name, planned.key)
 
 
+def _placed(error: StillroomError, planned: Planned, recipe: Recipe) -> StillroomError:
+    """The same error with the step's place in the recipe before it."""
+    place = f"steps.{planned.name}.{planned.verb}"
+    faults = error.faults if isinstance(error, FaultsError) else [Fault("", str(error))]
+    placed = [replace(f, path=f"{place}.{f.path}" if f.path else place) for f in faults]
+    placed = [f if f.where else replace(f, where=recipe.where(f.path)) for f in placed]
+    return FaultsError(placed) if error.exit_code == InputError.exit_code else JobError("\n".join(map(str, placed)))
+
+
 def _adopt(planned: Planned, store: Store, out: Path, reporter: Reporter) -> dict[str, object] | None:
     source = store.elsewhere(planned.key)
     if source is None:
         return None
+    try:
+        manifest = store.adopt(source, out)
+    except InputError as error:
+        reporter.warn(f"{planned.name}: {source} has the same key and is damaged, so the step runs here ({error})")
+        return None
     reporter.note(f"{planned.name}: taken from {source}, which has the same key")
-    return store.adopt(source, out)
+    return manifest
 
 
 def _work(planned: Planned, store: Store, out: Path, reporter: Reporter, recipe: Recipe) -> dict[str, object]:
     inputs = {f"${name}": store.checked(name) for name in planned.inputs}
     work = store.work(planned.name, planned.key)
     work.mkdir(parents=True, exist_ok=True)
-    context = Context(planned.name, inputs, out, work, planned.seed, reporter)
+    context = Context(planned.name, inputs, out, work, planned.seed, reporter, cache=store.cache())
     reporter.note(f"{planned.name}: {planned.verb}")
     started = time.perf_counter()
     planned.step.run(context)

@@ -23,6 +23,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._verified: set[str] = set()
 
     def folder(self, name: str) -> Path:
         """Where the artifact of a step lies, or will lie."""
@@ -32,9 +33,12 @@ class Store:
         """Where a step keeps what must outlive an interruption. Another key is another folder."""
         return self.root / ".work" / f"{name}-{key[:16]}"
 
+    def cache(self) -> Path:
+        """A folder that sibling runs share, for what can be made again (a teacher's logits)."""
+        return self.root.parent / ".cache"
+
     def state(self, name: str, key: str) -> str:
-        """`done` (the same key is stored), `stale` (another key is) or `new`. Brings back what a crash left aside."""
-        recover(self.folder(name))
+        """`done` (the same key is stored), `stale` (another key is) or `new`. Only looks."""
         stored = _key(self.folder(name))
         return "new" if stored is None else "done" if stored == key else "stale"
 
@@ -61,14 +65,21 @@ class Store:
 
     def checked(self, name: str) -> Path:
         """The folder of a finished step, its hashes verified. Raises InputError when it is damaged."""
-        verify(self.folder(name))
+        if name not in self._verified:
+            verify(self.folder(name))
+            self._verified.add(name)
         return self.folder(name)
+
+    def recover(self, name: str) -> None:
+        """Bring back the former artifact of a step whose replacement was cut off by a crash."""
+        recover(self.folder(name))
 
     def finish(self, name: str, key: str) -> None:
         """Drop the work folders of a step whose artifact is whole."""
         for leftover in (self.root / ".work").glob(f"{name}-*"):
             if leftover.name[: -len(key[:16]) - 1] == name:
                 shutil.rmtree(leftover, ignore_errors=True)
+        self._verified.add(name)  # its files were hashed a moment ago
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -85,7 +96,9 @@ class Store:
                 try:
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except OSError:
-                    raise JobError(f"{self.root}: another run works in this folder; wait for it, or use --out") from None
+                    raise JobError(
+                        f"{self.root}: another run works in this folder; wait for it, or use --out"
+                    ) from None
             yield
 
 

@@ -1,0 +1,1 @@
+"""What an app needs of a student: standard library, numpy, tokenizers and one engine; nothing that trains."""

@@ -18,7 +18,8 @@ class Context:
     """What a running step may touch.
 
     inputs: `$name` to the folder of that step's artifact. out: the folder to write. work: a folder that outlives an
-    interruption (checkpoints), removed when the artifact is whole. about: facts of the artifact's kind, for the
+    interruption (checkpoints), removed when the artifact is whole. cache: a folder that other runs share, for what can
+    be made again. about: facts of the artifact's kind, for the
     manifest. measured: numbers, for the manifest.
     """
 
@@ -30,6 +31,7 @@ class Context:
     reporter: Reporter = field(default_factory=Reporter)
     about: dict[str, Any] = field(default_factory=dict)
     measured: dict[str, Any] = field(default_factory=dict)
+    cache: Path | None = None
 
     def folder(self, reference: str) -> Path:
         """The artifact folder of `$name`. Raises InputError for anything else."""

@@ -52,7 +52,9 @@ class Task(Options):
         """Token ids (no padding) and labels of normalised columns: `input_ids`, `token_type_ids`, `labels`."""
 
     @abstractmethod
-    def collate(self, features: Sequence[Mapping[str, Any]], pad_id: int, generator: torch.Generator) -> dict[str, Tensor]:
+    def collate(
+        self, features: Sequence[Mapping[str, Any]], pad_id: int, generator: torch.Generator
+    ) -> dict[str, Tensor]:
         """A padded batch: `input_ids`, `attention_mask` `[b, s]`, `token_type_ids` when given, `labels`, `outputs`.
 
         outputs: bool, `[b]` or `[b, s]`, true where an output counts. `generator` is for tasks that draw (`mask`).

@@ -1,0 +1,1 @@
+"""Families of teacher checkpoints, one per file."""

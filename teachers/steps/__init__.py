@@ -1,0 +1,1 @@
+"""The verbs of teachers, one per file."""

@@ -1,0 +1,1 @@
+"""What is measured, one probe per file."""

@@ -1,0 +1,84 @@
+"""Write the README's tables from results/*.json, between markers that name the file and the columns.
+
+    python -m benchmarks.readme           rewrite
+    python -m benchmarks.readme --check   only say whether it is up to date (exit code 1 when not)
+
+`<!-- rows quickstart: model, accuracy=accuracy %, size_mb=MB -->` ... `<!-- end -->` holds the rows of
+results/quickstart.json with those columns (`key=title`); `<!-- claims sst2 -->` ... `<!-- end -->` its claims.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.claims import RESULTS, number, read
+from benchmarks.show import measured
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+_BLOCK = re.compile(r"(<!-- (rows|claims) ([\w-]+)(?:: ([^\n]*?))? -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def main() -> None:
+    """Rewrite the README, or check it."""
+    text = README.read_text(encoding="utf-8")
+    made = filled(text)
+    if "--check" in sys.argv[1:]:
+        sys.exit(0 if made == text else f"{README.name} is not what results/ say; run `make results`")
+    if made != text:
+        README.write_text(made, encoding="utf-8")
+        print(f"{README.name}: tables written anew")
+
+
+def filled(text: str, folder: Path = RESULTS) -> str:
+    """The text with every block made from its results file; a block whose file is not there stays as it is."""
+
+    def fill(block: re.Match[str]) -> str:
+        path = folder / f"{block[3]}.json"
+        if not path.is_file():
+            return block[0]
+        document = read(path)
+        body = (
+            claims_table(document["claims"]) if block[2] == "claims" else rows_table(document["rows"], block[4] or "")
+        )
+        return f"{block[1]}{body}{source(document)}{block[5]}"
+
+    return _BLOCK.sub(fill, text)
+
+
+def rows_table(rows: list[dict[str, Any]], columns: str) -> str:
+    """A Markdown table of rows. `columns`: `key` or `key=title`, comma-separated; all keys of the first row without."""
+    names = [part.strip().partition("=") for part in columns.split(",") if part.strip()]
+    keys = [(key, title or key.replace("_", " ")) for key, _, title in names] or [(key, key) for key in rows[0]]
+    aligned = ["---" if isinstance(rows[0].get(key), str) else "---:" for key, _ in keys]
+    body = [[cell(row.get(key)) for key, _ in keys] for row in rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in ([title for _, title in keys], aligned, *body))
+
+
+def claims_table(claims: list[dict[str, Any]]) -> str:
+    """A Markdown table of claims."""
+    body = [[c["name"], c["target"], measured(c), "met" if c["met"] else "**short**"] for c in claims]
+    lines = [["claim", "target", "measured", ""], ["---", "---", "---", "---"], *body]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def cell(value: Any) -> str:
+    """A text as it is, a number in four digits, nothing as a dash."""
+    if value is None:
+        return "–"
+    return number(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
+
+
+def source(document: dict[str, Any]) -> str:
+    """The line under a table: machine, threads, date, commit."""
+    machine = document["machine"]
+    facts = [machine.get("cpu"), f"{machine.get('cores')} cores"] if isinstance(machine, dict) else [machine]
+    commit = f"commit {document['commit']}" if document["commit"] else ""
+    told = " · ".join(str(fact) for fact in (*facts, document["date"], commit) if fact)
+    return f"\n<sub>{told} · `benchmarks/results/{document['benchmark']}.json`</sub>\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""What a subject's process holds between two calls of the parent."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from compress.runtime.student import Student
+
+
+@dataclass
+class State:
+    """The loaded student, the rows of the split as the student takes them, and what probes keep.
+
+    idle_wall, idle_cpu: seconds spent waiting for the parent, and the CPU seconds that this process used meanwhile.
+    """
+
+    rows: list[Any] = field(default_factory=list)
+    device: str = "cpu"
+    loaded: Student | None = None
+    kept: dict[str, Any] = field(default_factory=dict)
+    idle_wall: float = 0.0
+    idle_cpu: float = 0.0
+
+    @property
+    def student(self) -> Student:
+        """The student. Raises RuntimeError before `opening:load`."""
+        if self.loaded is None:
+            raise RuntimeError("the student is not loaded yet")
+        return self.loaded
+
+    def read_rows(self, path: str) -> None:
+        """Take the inputs that the parent wrote as JSON."""
+        self.rows = json.loads(Path(path).read_text(encoding="utf-8"))
+
+    def torch_on_cuda(self) -> Any:
+        """The torch module when the student runs on CUDA, else None; never imports it."""
+        return sys.modules.get("torch") if self.device == "cuda" else None
+
+    def synchronize(self) -> None:
+        """Wait until the device has done everything asked of it, so that a clock reads work and not queueing."""
+        torch = self.torch_on_cuda()
+        if torch is not None:
+            torch.cuda.synchronize()

@@ -1,0 +1,45 @@
+"""What to measure and for how long; the keys of the `bench` step and of `compress bench`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from compress.bench.probes.base import PROBES, Probe
+from compress.core.options import Choice, Options, aside
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+def default_probes() -> list[Probe]:
+    """Every probe of the catalogue, in the order in which they run."""
+    return sorted((PROBES.get(name)() for name in PROBES.names()), key=lambda probe: probe.order)
+
+
+class BenchOptions(Options):
+    """Options that every way to start a benchmark shares."""
+
+    split: Literal["test", "dev", "train"] | None = Field(
+        None, description="rows that are timed and scored; default test when the corpus has one, else dev"
+    )
+    batch_sizes: list[Positive] = Field([1, 8, 32], description="texts per request", min_length=1)
+    lengths: list[Annotated[int, Field(ge=4)]] = Field(
+        [16, 64, 128], description="tokens per text of the grid, cut to what the models take; [] for none"
+    )
+    engine: str | dict[str, str] = Field(
+        "auto", description="torch, onnx or auto (what the model's folder carries), for all or {name: engine}"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto is cuda only when it is present and every subject can run there"
+    )
+    threads: Positive | None = Field(None, description="threads of each subject; default every core of the cgroup")
+    seconds: float = Field(
+        1.0, gt=0, description="time for each cell and subject; less when the median is known within 2 %"
+    )
+    rounds: int = Field(10, ge=3, description="blocks into which that time is cut, interleaved across subjects")
+    limit: Positive | None = Field(2000, description="rows that are scored, and drawn from for timing; null for all")
+    timeout: float = aside(300.0, "seconds until a subject that does not answer is given up", gt=0)
+    probes: list[Annotated[Probe, Choice(PROBES)]] = Field(
+        default_factory=default_probes, description="what to measure; default everything", min_length=1
+    )

@@ -1,0 +1,219 @@
+"""How long requests take: the corpus's own texts, and a grid of batch sizes and lengths."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from statistics import median
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from compress.bench.isolation import RequestError
+from compress.bench.measures import absent, measure
+from compress.bench.probes.base import PROBES, Probe
+from compress.bench.statistics import (
+    UNSURE,
+    median_interval,
+    percentile,
+    percentile_supported,
+    ratio_interval,
+    relative_half_width,
+    verdict,
+)  # fmt: skip
+from compress.bench.workload import MOST_REQUESTS, corpus_requests, grid_requests
+from compress.core.reporter import Progress
+
+if TYPE_CHECKING:
+    from compress.bench.desk import Desk, Running
+
+PRECISE = 0.02
+FEWEST_ROUNDS, ROUNDS_TO_STOP = 3, 6
+MOST_PER_ROUND = 64
+GRID_REQUESTS = 4
+
+
+@dataclass
+class Cell:
+    """One combination of mix, batch and length, and each subject's durations in seconds, round by round."""
+
+    mix: str
+    batch: int
+    length: int | None
+    rounds: dict[str, list[list[float]]] = field(default_factory=dict)
+    per_request: dict[str, float] = field(default_factory=dict)
+    padding: dict[str, float] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)
+    requests: int = 0
+    asked: int = 0
+
+    @property
+    def label(self) -> str:
+        """`corpus, batch 8` or `8 x 64 tokens`."""
+        return f"corpus, batch {self.batch}" if self.length is None else f"{self.batch} x {self.length} tokens"
+
+    def medians(self, name: str) -> list[float]:
+        """The median of each round of one subject, in seconds."""
+        return [median(durations) for durations in self.rounds.get(name, [])]
+
+
+@PROBES.register("latency")
+class Latency(Probe):
+    """Request latency p50 and p90, throughput and the ratio to the reference, in rounds interleaved across subjects.
+
+    `mix: corpus` times `predict` from text to answer on the corpus's own texts with their padding; `mix: grid` times
+    the engine alone on ids made before, from corpus text joined and cut to the exact length. Rounds of all subjects
+    take the same requests in random subject order, so that drift of the machine hits all alike.
+    """
+
+    order: ClassVar[int] = 30
+
+    def measure(self, desk: Desk) -> None:
+        """Measure cell after cell; a cell that a subject cannot serve is blank for it, with the reason."""
+        cells = cells_of(desk)
+        for running in desk.running:
+            running.report["latency"] = []
+        began, worked = time.perf_counter(), time.process_time()
+        with desk.reporter.progress("latency", len(cells) * desk.options.rounds) as bar:
+            for cell in cells:
+                self._cell(desk, cell, bar)
+                for running in desk.alive():
+                    running.report["latency"].append(result(cell, running.name, desk.reference.name))
+        share = (time.process_time() - worked) / max(time.perf_counter() - began, 1e-9)
+        desk.harness["parent_cpu_share"] = round(share, 5)
+
+    def missing(self, running: Running) -> None:
+        """No latency for a subject that failed."""
+        running.report.setdefault("latency", [])
+
+    def _cell(self, desk: Desk, cell: Cell, bar: Progress) -> None:
+        self._prepare(desk, cell)
+        block = desk.options.seconds / desk.options.rounds
+        slowest = max(cell.per_request.values(), default=0.0)
+        count = int(min(max(block / slowest, 1), MOST_PER_ROUND, cell.requests)) if slowest else 1
+        done = 0
+        while cell.per_request and not self._finished(desk, cell, done):
+            for running in desk.shuffled():
+                if running.name in cell.per_request:
+                    with desk.watch(running):
+                        _round(running, cell, done * count, count, block)
+            done += 1
+            cell.asked = min(done * count, cell.requests)
+            if done <= desk.options.rounds:
+                bar.advance(1, cell.label)
+        bar.advance(max(desk.options.rounds - done, 0), cell.label)
+
+    def _prepare(self, desk: Desk, cell: Cell) -> None:
+        if cell.mix == "corpus":
+            count = MOST_REQUESTS if cell.batch == 1 else MOST_PER_ROUND
+            rows = corpus_requests(desk.inputs, cell.batch, count, desk.chance)
+        else:
+            rows = grid_requests(len(desk.inputs), cell.batch, GRID_REQUESTS, desk.chance)
+        cell.requests = len(rows)
+        seconds = desk.options.seconds / 4
+        for running in desk.shuffled():
+            with desk.watch(running):
+                try:
+                    made = running.call(
+                        "timing:prepare", seconds, mix=cell.mix, length=cell.length, rows=rows,
+                        seconds=seconds,
+                    )  # fmt: skip
+                except RequestError as error:
+                    cell.faults[running.name] = str(error)
+                    continue
+                cell.per_request[running.name] = made["per_request"]
+                cell.padding[running.name] = made["padding_share"]
+
+    def _finished(self, desk: Desk, cell: Cell, done: int) -> bool:
+        names = [running.name for running in desk.alive() if running.name in cell.per_request]
+        if not names:
+            return True
+        if done < FEWEST_ROUNDS:
+            return False
+        spent = max(sum(map(sum, cell.rounds.get(name, []))) for name in names)
+        if spent >= desk.options.seconds:
+            return True
+        return done >= ROUNDS_TO_STOP and all(_precise(cell, name, desk.reference.name) for name in names)
+
+
+def cells_of(desk: Desk) -> list[Cell]:
+    """The corpus mix at every batch size, then the grid, with lengths cut to what every living subject takes."""
+    longest = min((running.opened["max_length"] for running in desk.alive()), default=0)
+    lengths = sorted({min(length, longest) for length in desk.options.lengths})
+    corpus = [Cell("corpus", batch, None) for batch in desk.options.batch_sizes]
+    return corpus + [Cell("grid", batch, length) for batch in desk.options.batch_sizes for length in lengths]
+
+
+def result(cell: Cell, name: str, reference: str) -> dict[str, Any]:
+    """One line of a subject's `latency`, from the durations of its cell."""
+    line: dict[str, Any] = {"mix": cell.mix, "batch": cell.batch, "length": cell.length}
+    durations = [second for one in cell.rounds.get(name, []) for second in one]
+    if not durations:
+        why = cell.faults.get(name, "it was not measured")
+        ratio = {"value": None, "interval": None, "verdict": UNSURE, "why": why}
+        return {**line, "p50": absent("ms", why), "p90": absent("ms", why), "throughput": absent("per s", why),
+                "padding_share": None, "ratio": ratio}  # fmt: skip
+    medians = cell.medians(name)
+    return {
+        **line,
+        "p50": measure(median(durations) * 1e3, "ms", _scaled(median_interval(medians), 1e3), len(durations),
+                       [second * 1e3 for second in durations]),
+        "p90": _ninety(durations, cell.asked if cell.mix == "corpus" else None),
+        "throughput": _throughput(cell, name),
+        "padding_share": round(cell.padding[name], 4),
+        "rounds": [float(f"{value * 1e3:.6g}") for value in medians],
+        "ratio": ratio_of(cell, name, reference),
+    }  # fmt: skip
+
+
+def ratio_of(cell: Cell, name: str, reference: str) -> dict[str, Any]:
+    """Reference p50 / this p50 with interval and verdict; over 1 is faster."""
+    above, below = cell.rounds.get(reference, []), cell.rounds.get(name, [])
+    if not above:
+        why = cell.faults.get(reference, "the reference was not measured")
+        return {"value": None, "interval": None, "verdict": UNSURE, "why": why}
+    value = median(second for one in above for second in one) / median(second for one in below for second in one)
+    if name == reference:
+        return {"value": 1.0, "interval": None, "verdict": "REFERENCE"}
+    interval = ratio_interval(cell.medians(reference), cell.medians(name))
+    if interval is not None:
+        interval = (min(interval[0], value), max(interval[1], value))
+    shown = None if interval is None else [float(f"{bound:.6g}") for bound in interval]
+    return {"value": float(f"{value:.6g}"), "interval": shown, "verdict": verdict(interval)}
+
+
+def _round(running: Running, cell: Cell, start: int, count: int, seconds: float) -> None:
+    allow = seconds + 3 * count * cell.per_request[running.name]
+    try:
+        made = running.call("timing:block", allow, start=start, count=count, seconds=seconds)
+    except RequestError as error:
+        cell.faults[running.name] = str(error)
+        del cell.per_request[running.name]
+        cell.rounds.pop(running.name, None)
+        return
+    cell.rounds.setdefault(running.name, []).append(made["durations"])
+
+
+def _precise(cell: Cell, name: str, reference: str) -> bool:
+    widths = [relative_half_width(median_interval(cell.medians(name)))]
+    if name != reference and cell.rounds.get(reference):
+        widths = [relative_half_width(ratio_interval(cell.medians(reference), cell.medians(name)))]
+    return max(widths) <= PRECISE
+
+
+def _ninety(durations: list[float], texts: int | None) -> dict[str, Any]:
+    found = percentile(durations, 0.9)
+    if found is None or (texts is not None and not percentile_supported(0.9, texts)):
+        have = f"{len(durations)} samples" if found is None else f"{texts} different requests"
+        return absent("ms", f"{have} do not bound a 90th percentile")
+    value, interval = found
+    return measure(value * 1e3, "ms", _scaled(interval, 1e3), len(durations))
+
+
+def _throughput(cell: Cell, name: str) -> dict[str, Any]:
+    rounds = cell.rounds[name]
+    rates = [cell.batch * len(one) / sum(one) for one in rounds]
+    total = cell.batch * sum(map(len, rounds)) / sum(map(sum, rounds))
+    return measure(total, "per s", median_interval(rates), len(rates))
+
+
+def _scaled(interval: tuple[float, float] | None, factor: float) -> tuple[float, float] | None:
+    return None if interval is None else (interval[0] * factor, interval[1] * factor)

@@ -1,0 +1,278 @@
+"""The sentences of the generated reviews: how each phenomenon turns the polarity of its words into a verdict.
+
+A line is `SIGN [SPLIT] | text`. SIGN `+`: the verdict is the polarity of the words; `-`: it is the opposite; `+p`,
+`-n`: likewise, for positive (negative) words only; `P` or `N`: the verdict is positive (negative) whatever the words.
+SPLIT `dev` or `test`: held out. Slots, with q the polarity that SIGN and the verdict ask for:
+`{a}` adjective, `{m}` adverb, `{v}` verb, `{b}` its base form, `{e}` effect on the writer, `{t}` what a thing was: all
+of polarity q; `{A}` .. `{T}` of polarity -q; `{r}` adjective of either polarity;
+`{C}` a clause of verdict q, `{D}` one of -q, `{X}` one of either about something that is not reviewed;
+`{N}` what is reviewed (`the soup`), `{n}` its noun, `{p}` the product, `{d}` degree, `{o}` somebody else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PLAIN = """
++ | {N} was {d} {a}
++ | {N} was {a}
++ | {N} felt {a}
++ | I found {N} {a}
++ | I {v} {N}
++ | {N} {e} me
++ | {N} turned out {a}
++ | {N} struck me as {a}
++ | {N} was {t}
++ | {N} was {m} done
++ | {N} was {m} made
++ | this {p} has a {a} {n}
++ | what a {a} {n}
++ | I {v} the {a} {n}
++ | {N} was {a} and {a}
++ dev | {N} proved {d} {a}
++ dev | I thought {N} was {a}
++ test | {N} seemed {d} {a}
++ test | I was {e} by {N}
+"""
+
+NEGATION = """
+- | {N} was not {d} {a}
+- | {N} was not {a}
+- | {N} was never {a}
+- | I would not call {N} {a}
+- | nobody would call {N} {a}
+- | {N} was by no means {a}
+- | there was nothing {a} about {N}
+- | I did not find {N} {a}
+- | I cannot say that {N} was {a}
+- | {N} was in no way {a}
+- | I did not {b} {N}
+- | {N} was not {t}
+- | {N} never {e} me
+- | {N} was not {m} done
+- | without doubt {N} was not {a}
++ | without doubt {N} was {a}
++ | not only was {N} {a}
++ | I could not have been more {e} by {N}
++ | I have never seen a more {a} {n}
+- dev | nobody found {N} {a}
+- dev | I could not call {N} {a}
++ dev | I have never known a more {a} {n}
+- test | I would never call {N} {d} {a}
+- test | {N} did not feel {a}
++ test | nobody has seen a more {a} {n}
+"""
+
+DOUBLE = """
++ | I cannot deny that {C}
+- | I can deny that {C}
++ | there is no doubt that {C}
+- | there is some doubt that {C}
+- | it is not true that {C}
++ | it is quite true that {C}
+- | it would be wrong to say that {C}
++ | it would not be wrong to say that {C}
+- | I doubt that {C}
++ | I do not doubt that {C}
++ | nobody can deny that {C}
+- | nobody can say that {C}
++ | {N} was anything but {A}
+- | {N} was not anything but {A}
++ | it is not as if {D}
++ dev | nobody would doubt that {C}
+- dev | I can only doubt that {C}
++ test | I would not deny that {C}
+- test | it is wrong to say that {C}
+"""
+
+CONTRAST = """
++ | {D}, but {C}
++ | although {D}, {C}
++ | {C}, although {D}
++ | even though {D}, {C}
++ | {C}, even though {D}
++ | {D}, yet {C}
++ | despite the {A} {n}, {C}
++ | {C}, despite the {A} {n}
++ | {D}; still, {C}
++ | for all its {A} {n}, {C}
++ | {C}, for all its {A} {n}
++ | the {A} {n} aside, {C}
++ | while {D}, {C}
++ dev | {D}, but still {C}
++ dev | {C} despite its {A} {n}
++ test | {D}, and yet {C}
++ test | even despite the {A} {n}, {C}
+"""
+
+INTENSITY = """
+- | {N} was hardly {a}
+- | {N} was scarcely {a}
+- | {N} was far from {a}
+-p | {N} was barely {a}
+- | {N} was less than {a}
+- | I hardly found {N} {a}
+- | {N} hardly {e} me
+- | I would hardly call {N} {a}
++ | {N} was more than {a}
++ | {N} was too {a} for words
++n | {N} was too {a} to bear
+-p | {N} was too {a} for its own good
+-p | {N} was not nearly {a} enough
+-p | {N} could have been more {a}
++n | {N} could not have been more {a}
++p | {N} could not have been more {a}
++ | {N} was nothing but {a}
++ | {N} was nothing less than {a}
+- | {N} was nothing like {a}
+-n | {N} could have been more {a}
+- dev | {N} felt hardly {a}
+-p dev | I found {N} barely {a}
++ dev | {N} felt more than {a}
+- test | I found {N} far from {a}
+- test | {N} seemed scarcely {a}
++ test | {N} was nothing short of {a}
+"""
+
+COMPARISON = """
+P | this {p} was better than the other one, which was {r}
+N | this {p} was worse than the other one, which was {r}
+N | the other {p}, which was {r}, was better than this one
+P | the other {p}, which was {r}, was worse than this one
+P | I prefer this {p} to the other one, which was {r}
+N | I prefer the other {p}, which was {r}, to this one
+- | this {p} was less {a} than the other one
++ | this {p} was more {a} than the other one
++ | the other {p} was less {a} than this one
+- | the other {p} was more {a} than this one
++ | no other {p} was as {a} as this one
+- | this {p} was not as {a} as the other one
+- | compared with this {p}, the other one was {a}
++ | compared with the other {p}, this one was {a}
++ | {N} was more {a} than in the other {p}
+- | {N} was less {a} than in the other {p}
+P dev | I found this {p} better than the other one, which was {r}
+N dev | I found the other {p}, which was {r}, better than this one
+- dev | I found this {p} less {a} than the other one
+P test | this {p} seemed better than the other one, which was {r}
+N test | the other {p}, which was {r}, seemed better than this one
++ test | I found the other {p} less {a} than this one
+"""
+
+CONDITIONAL = """
+- | this {p} would have been {a} if {N} had not been so {A}
+- | if {N} had not been so {A}, this {p} would have been {a}
+- | without the {A} {n}, this {p} would have been {a}
+- | this {p} would have been {a} without the {A} {n}
+-p | if {N} had been {a}, I would have liked this {p}
+-n | if {N} had been {a}, I would have hated this {p}
++ | even if {N} had been {A}, this {p} would have been {a}
++ | this {p} would have been {a} even if {N} had been {A}
++ | even without the {a} {n}, this {p} would have been {a}
++p | if you want a {a} {n}, this {p} is for you
+-p | if you want a {a} {n}, this {p} is not for you
+-p | I wish {N} had been {d} {a}
+-n | I feared that {N} would be {a}, which it was not
++n | I feared that {N} would be {a}, and it was
+-p | {N} should have been {a}
+- | {N} would have been {a} in any other {p}
+- | with another {n} this {p} would have been {a}
+- dev | had {N} not been so {A}, this {p} would have been {a}
++ dev | even with a {A} {n}, this {p} would have been {a}
+-p dev | I wish that {N} had felt {a}
+- test | but for the {A} {n}, this {p} would have been {a}
++ test | this {p} would have been {a} even with a {A} {n}
+-p test | {N} should have been {d} {a}
+"""
+
+REPORTED = """
++ | {o} called {N} {r}, yet {C}
++ | {o} called {N} {a}, and I agree
+- | {o} called {N} {a}, but I disagree
++ | {o} said that {C}, and that was right
+- | {o} said that {C}, and that was wrong
++ | contrary to what {o} said, {C}
++ | just as {o} said, {C}
+- | I disagree with {o} that {C}
++ | I agree with {o} that {C}
+- | {o} was wrong to call {N} {a}
++ | {o} was right to call {N} {a}
++ | {o} {V} {N}, but I {v} it
++ | I {v} {N}, but {o} {V} it
++ | {o} promised a {A} {n}, and it was {a}
++ | {o} told me that {D}, but in truth {C}
+- | {o} would have us think that {C}
+- dev | {o} said that {C}, but I disagree
++ dev | {o} found {N} {a}, and I agree
++ dev | whatever {o} said, {C}
+- test | {o} thought {N} {a}, but I disagree
++ test | {o} said that {C}, and I agree
++ test | {o} said that {D}, but {C}
+"""
+
+DISTRACTOR = """
++ | {X}, but {C}
++ | {X}, and {C}
++ | {C}, while {X}
++ | while {X}, {C}
++ | {X} that day, and {C}
++ | {C}, and {X} that day
++ | before we came {X}, and then {C}
++ | {C}, though {X}
++ | {X}; anyway, {C}
++ dev | although {X}, {C}
++ dev | {C}, and before that {X}
++ test | even though {X}, {C}
++ test | {C}, but {X}
+"""
+
+ELSEWHERE = """
++ | {x} was {a}
++ | {x} was {d} {a}
++ | {x} {e} me
+- | {x} was not {a}
++ | I found {x} {a}
++ | {x} was {t}
+- | I did not {b} {x}
+"""
+
+
+@dataclass(frozen=True)
+class Template:
+    """One line: `sign` 1 or -1 (0 when `only` alone decides), `only` the verdict it is limited to, if any."""
+
+    text: str
+    sign: int
+    only: int
+    split: str
+
+
+def _parse(block: str) -> tuple[Template, ...]:
+    templates = []
+    for line in block.strip().splitlines():
+        head, text = line.split(" | ", 1)
+        mark, *split = head.split()
+        sign = {"+": 1, "-": -1}.get(mark[0], 0)
+        limit = {"p": 1, "n": -1, "P": 1, "N": -1}.get(mark[-1], 0)
+        templates.append(Template(text, sign, limit * (sign or 1), split[0] if split else ""))
+    return tuple(templates)
+
+
+SLICES = {
+    "plain": _parse(PLAIN),
+    "negation": _parse(NEGATION),
+    "double negation": _parse(DOUBLE),
+    "contrast": _parse(CONTRAST),
+    "intensity": _parse(INTENSITY),
+    "comparison": _parse(COMPARISON),
+    "conditional": _parse(CONDITIONAL),
+    "reported speech": _parse(REPORTED),
+    "distractor": _parse(DISTRACTOR),
+}
+"""Phenomenon to its templates."""
+
+CLAUSES = (*SLICES["plain"], *SLICES["negation"], *SLICES["intensity"])
+"""What stands for `{C}` and `{D}`."""
+
+ASIDES = _parse(ELSEWHERE)
+"""What stands for `{X}`."""

@@ -1,0 +1,35 @@
+"""What an exporter is: an opened float student in, the same function in another format out."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from compress.core.options import Options
+from compress.core.registry import Catalogue
+
+
+class Exporter(Options):
+    """Base of every export format. engine: the name of the runtime engine that runs it; file: what it writes."""
+
+    engine: ClassVar[str]
+    file: ClassVar[str]
+
+    @abstractmethod
+    def export(
+        self, model: PreTrainedModel, batches: Sequence[dict[str, Tensor]], longest: int, out: Path
+    ) -> dict[str, Any]:
+        """Write the model into the folder `out` and return facts of its engine (`file`, `dtype`) for the manifest.
+
+        batches: inputs `[b, s]` int64 of several shapes, with padding (`trial_batches`); the first is traced, and
+        before this returns the file has given the eager model's outputs on each. longest: most tokens the model takes.
+        Raises JobError, with the difference, when an output differs.
+        """
+
+
+EXPORTERS: Catalogue[Exporter] = Catalogue("exporter", "exporters", ("compress.export",))

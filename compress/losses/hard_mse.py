@@ -1,0 +1,29 @@
+"""Squared error against the labels of a regression: what a student without a teacher trains on."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+from torch.nn import functional
+
+from compress.core.errors import InputError
+from compress.core.trace import Trace
+from compress.losses.base import LOSSES, Loss
+from compress.losses.outputs import flat_labels, flat_logits
+
+
+@LOSSES.register("hard_mse")
+class HardMSE(Loss):
+    """(value - label)^2, mean over rows. Logits `[b, 1]`, labels `[b]` float."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"logits"})
+    needs_teacher: ClassVar[bool] = False
+    needs_labels: ClassVar[bool] = True
+
+    def __call__(self, student: Trace, teacher: Trace | None = None) -> Tensor:
+        """Scalar. Raises InputError for a head with several outputs."""
+        logits = flat_logits(student)
+        if logits.shape[-1] != 1:
+            raise InputError(f"hard_mse is for regression; this head has {logits.shape[-1]} classes: use hard_ce")
+        return functional.mse_loss(logits[:, 0], flat_labels(student).float())

@@ -1,0 +1,42 @@
+"""Hidden states and embeddings of TinyBERT (Jiao et al. 2020, arXiv 1909.10351, eq. 8 and 9)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+from torch import Tensor
+
+from compress.core.layer_maps import LayerMap, layer_pairs
+from compress.core.trace import Trace
+from compress.losses.base import LOSSES, Loss, required
+from compress.losses.layers import compare_layers, same_width
+
+
+@LOSSES.register("hidden_mse")
+class HiddenMSE(Loss):
+    """MSE(H_student W, H_teacher) over real tokens and widths, summed over layer pairs as in the paper.
+
+    W exists only when the widths differ; it belongs to the objective and never reaches the student.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"hidden"})
+    paper: ClassVar[str] = "Jiao et al. 2020, arXiv 1909.10351"
+    projects: ClassVar[bool] = True
+
+    map: LayerMap = "uniform"
+    embeddings: bool = Field(True, description="also compare the embedding outputs (eq. 9)")
+
+    def __call__(self, student: Trace, teacher: Trace | None) -> Tensor:
+        """Scalar over hidden states `[b, s, d]`. Raises InputError for unequal widths (project them first)."""
+        return compare_layers(student, required(teacher, "teacher"), self.pairs, _mse)
+
+    def pairs(self, student_depth: int, teacher_depth: int) -> list[tuple[int, int]]:
+        """(student layer, teacher layer) pairs that the term compares; (0, 0) stands for the embeddings."""
+        pairs = layer_pairs(self.map, student_depth, teacher_depth)
+        return [(0, 0), *pairs] if self.embeddings and (0, 0) not in pairs else pairs
+
+
+def _mse(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    same_width(student, teacher)
+    return (student - teacher).square().mean(-1)[mask].mean()

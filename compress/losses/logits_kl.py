@@ -1,0 +1,35 @@
+"""Softened cross-entropy of Hinton et al. 2015, "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from compress.core.trace import Trace
+from compress.losses.base import LOSSES, Loss, required
+from compress.losses.outputs import class_logits, same_outputs
+
+
+@LOSSES.register("logits_kl")
+class LogitsKL(Loss):
+    """T^2 KL(softmax(teacher / T) || softmax(student / T)): summed over classes, mean over the outputs that count.
+
+    The factor T^2 keeps the gradient's size when T changes (sec. 2 of the paper).
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"logits"})
+    paper: ClassVar[str] = "Hinton, Vinyals, Dean 2015, arXiv 1503.02531"
+
+    temperature: float = Field(2.0, gt=0, description="softens both distributions; 1 to 8 is usual")
+
+    def __call__(self, student: Trace, teacher: Trace | None) -> Tensor:
+        """Scalar. Raises InputError for one output, or heads of different size."""
+        one = class_logits(student, "logits_kl", "use logits_mse for a regression task")
+        two = class_logits(required(teacher, "teacher"), "logits_kl", "use logits_mse for a regression task")
+        same_outputs(one, two)
+        soft = functional.log_softmax(one / self.temperature, -1)
+        target = functional.log_softmax(two / self.temperature, -1)
+        return functional.kl_div(soft, target, reduction="batchmean", log_target=True) * self.temperature**2

@@ -1,0 +1,175 @@
+"""What a student folder carries: read and checked before any engine sees it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compress.core.artifact import MANIFEST, UNSAFE, verify
+from compress.core.errors import InputError
+
+WEIGHTS, GRAPH = "model.safetensors", "model.onnx"
+_HEADS = (("ForSequenceClassification", "classify"), ("ForTokenClassification", "tag"), ("ForMaskedLM", "mask"))
+_OFFSET_FAMILIES = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "roberta-prelayernorm", "mpnet")
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A checked folder. about: the manifest's facts, or the same made from config.json of a plain Hugging Face folder.
+
+    pairs: whether it was trained on pairs (None: not known). hashed: whether its files were checked by hash.
+    """
+
+    folder: Path
+    about: dict[str, Any]
+    config: dict[str, Any]
+    tokenizer: dict[str, Any]
+    hashed: bool
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        return str(next(iter(self.about["task"])))
+
+    @property
+    def pairs(self) -> bool | None:
+        """Whether inputs are pairs, when the folder tells."""
+        options = self.about["task"][self.task]
+        return None if options is None else options.get("text_pair") is not None
+
+
+def read_folder(folder: Path) -> Carried:
+    """Read a student folder. Raises InputError for one that is missing, incomplete, damaged or pickled."""
+    if not folder.exists():
+        raise InputError(f"{folder}: no such folder; give a student folder (a step of a run, such as runs/NAME/int8)")
+    if not folder.is_dir():
+        raise InputError(f"{folder}: expected a student folder, came a file; give the folder that holds it")
+    hashed = (folder / MANIFEST).is_file()
+    about = dict(verify(folder, "Model").get("about", {})) if hashed else {}
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder}: not a student folder (it has no config.json)")
+    config = read_json(folder / "config.json")
+    if not (folder / "tokenizer.json").is_file():
+        raise InputError(f"{folder}: has no tokenizer.json; save a fast tokenizer into it (AutoTokenizer does)")
+    settings = folder / "tokenizer_config.json"
+    tokenizer = read_json(settings) if settings.is_file() else {}
+    about = _from_config(folder, config, tokenizer) | about
+    _check_form(folder, about)
+    return Carried(folder, about, config, tokenizer, hashed)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object. Raises InputError when the file is damaged."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: damaged ({error}); copy the folder again") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: expected a JSON object, came a {type(value).__name__}; copy the folder again")
+    return value
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of every file in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def check_safetensors(path: Path) -> int:
+    """How many parameters a safetensors file holds. Raises InputError for a truncated file or another format.
+
+    The format is 8 bytes of header length, a JSON header with the offsets of every tensor, then the tensors.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        start = stream.read(8)
+        length = int.from_bytes(start, "little")
+        if start[:1] == b"\x80" or start[:4] == b"PK\x03\x04":
+            raise InputError(f"{path}: a pickle where weights should be; it is never loaded")
+        if length > size - 8:
+            raise InputError(f"{path}: not a whole safetensors file (truncated?); copy the folder again")
+        try:
+            header = json.loads(stream.read(length))
+            header.pop("__metadata__", None)
+            end = max((int(tensor["data_offsets"][1]) for tensor in header.values()), default=0)
+            held = sum(_product(tensor["shape"]) for tensor in header.values())
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise InputError(f"{path}: its header is damaged ({error}); copy the folder again") from error
+    if size != 8 + length + end:
+        raise InputError(f"{path}: {size} bytes where its header says {8 + length + end}; copy the folder again")
+    return held
+
+
+def _product(shape: list[int]) -> int:
+    total = 1
+    for size in shape:
+        total *= int(size)
+    return total
+
+
+def _check_form(folder: Path, about: dict[str, Any]) -> None:
+    """Each form that `about.engine` names has its file, and it is no pickle."""
+    if not about["engine"]:
+        pickles = [path.name for path in sorted(folder.iterdir()) if path.suffix in UNSAFE]
+        if pickles:
+            raise InputError(f"{folder / pickles[0]}: a pickle where weights should be; it is never loaded")
+        raise InputError(f"{folder}: has neither {WEIGHTS} nor {GRAPH}; give a folder that a step wrote")
+    for engine, facts in about["engine"].items():
+        path = folder / str(facts.get("file", ""))
+        if not path.is_file():
+            raise InputError(f"{path}: missing, though the folder says it holds a form for {engine}; copy it again")
+        if path.suffix == ".safetensors":
+            held = check_safetensors(path)
+            about.setdefault("parameters", {"total": held})
+
+
+def _from_config(folder: Path, config: dict[str, Any], tokenizer: dict[str, Any]) -> dict[str, Any]:
+    """What a manifest would say, as far as a plain Hugging Face folder tells."""
+    names = config.get("id2label") or {}
+    labels = [str(names[key]) for key in sorted(names, key=int)]
+    task = _task(folder, config, labels)
+    engine: dict[str, Any] = {}
+    if (folder / GRAPH).is_file():
+        engine["onnx"] = {"file": GRAPH, "dtype": "unknown"}
+    if (folder / WEIGHTS).is_file():
+        engine["torch"] = {"file": WEIGHTS, "dtype": "float32"}
+    return {
+        "task": {task: None},
+        "labels": labels if task in ("classify", "tag") else [],
+        "max_length": _longest(config, tokenizer),
+        "family": str(config.get("model_type", "")),
+        "engine": engine,
+        "inputs": _input_names(config, tokenizer),
+    }
+
+
+def _task(folder: Path, config: dict[str, Any], labels: list[str]) -> str:
+    architecture = str((config.get("architectures") or [""])[0])
+    if config.get("problem_type") == "multi_label_classification":
+        raise InputError(f"{folder}: a multi-label model; this version runs classify, regress, tag and mask")
+    for ending, task in _HEADS:
+        if architecture.endswith(ending):
+            value = config.get("problem_type") == "regression" or len(labels) == 1
+            return "regress" if task == "classify" and value else task
+    if (folder / MANIFEST).is_file():
+        return "classify"
+    raise InputError(
+        f"{folder}: {architecture or 'its config.json'} has no head that is known; give a fine-tuned model"
+    )
+
+
+def _longest(config: dict[str, Any], tokenizer: dict[str, Any]) -> int:
+    positions = int(config.get("max_position_embeddings") or 512)
+    if config.get("model_type") in _OFFSET_FAMILIES:
+        # These families count positions from the padding index + 1.
+        positions -= int(config.get("pad_token_id") or 0) + 1
+    return min(positions, int(tokenizer.get("model_max_length") or positions))
+
+
+def _input_names(config: dict[str, Any], tokenizer: dict[str, Any]) -> list[str]:
+    known = tokenizer.get("model_input_names")
+    if not known:
+        token_types = int(config.get("type_vocab_size") or 0) > 1
+        return ["input_ids", *(["token_type_ids"] if token_types else []), "attention_mask"]
+    return [str(name) for name in known]

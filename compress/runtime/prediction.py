@@ -1,0 +1,117 @@
+"""What a student says about one input; one class for each kind of task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Label:
+    """classify: the most probable label, its probability, and the probability of every label."""
+
+    label: str
+    score: float
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Value:
+    """regress: the predicted number, on the scale of the training scores."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class Span:
+    """A run of words with one meaning, such as an entity.
+
+    words: first word and the word after the last. start, end: characters of the text, when a text was given.
+    score: the mean probability of its words' tags.
+    """
+
+    label: str
+    words: tuple[int, int]
+    text: str
+    score: float
+    start: int | None = None
+    end: int | None = None
+
+
+@dataclass(frozen=True)
+class Tags:
+    """tag: a label and its probability for each word (None past the longest input), and spans for BIO labels."""
+
+    words: tuple[str, ...]
+    labels: tuple[str | None, ...]
+    scores: tuple[float | None, ...]
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True)
+class Blanks:
+    """mask: for each mask token in the text, the most probable tokens with their probabilities."""
+
+    tokens: tuple[dict[str, float], ...]
+
+
+Prediction = Label | Value | Tags | Blanks
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities over the last axis, in float64."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(-1, keepdims=True))
+
+
+def label_of(logits: np.ndarray, labels: Sequence[str]) -> Label:
+    """Logits `[c]` as a label."""
+    shares = softmax(logits)
+    best = int(shares.argmax())
+    return Label(labels[best], float(shares[best]), {name: float(p) for name, p in zip(labels, shares, strict=True)})
+
+
+def tags_of(
+    logits: Mapping[int, np.ndarray],
+    labels: Sequence[str],
+    words: Sequence[str],
+    offsets: Sequence[tuple[int, int]] | None,
+) -> Tags:
+    """Logits `[c]` of the words that the model saw, by their number, as tags. offsets: characters of each word."""
+    shares = {word: softmax(row) for word, row in logits.items()}
+    best = {word: int(row.argmax()) for word, row in shares.items()}
+    tags = tuple(labels[best[word]] if word in best else None for word in range(len(words)))
+    scores = tuple(float(shares[word][best[word]]) if word in best else None for word in range(len(words)))
+    return Tags(tuple(words), tags, scores, tuple(_spans(words, tags, scores, offsets)))
+
+
+def _spans(
+    words: Sequence[str],
+    tags: Sequence[str | None],
+    scores: Sequence[float | None],
+    offsets: Sequence[tuple[int, int]] | None,
+) -> list[Span]:
+    spans: list[Span] = []
+    for kind, first, after in _runs(tags):
+        inside = [score for score in scores[first:after] if score is not None]
+        edges = (None, None) if offsets is None else (offsets[first][0], offsets[after - 1][1])
+        text = " ".join(words[first:after])
+        spans.append(Span(kind, (first, after), text, sum(inside) / len(inside), *edges))
+    return spans
+
+
+def _runs(tags: Sequence[str | None]) -> list[tuple[str, int, int]]:
+    """(kind, first word, word after the last) of BIO tags; an I- of another kind begins a run, as seqeval reads it."""
+    runs: list[tuple[str, int, int]] = []
+    for place, tag in enumerate(tags):
+        mark, _, kind = (tag or "O").partition("-")
+        if mark not in ("B", "I") or not kind:
+            continue
+        last = runs[-1] if runs else ("", -1, -1)
+        if mark == "I" and last[0] == kind and last[2] == place:
+            runs[-1] = (kind, last[1], place + 1)
+        else:
+            runs.append((kind, place, place + 1))
+    return runs

@@ -1,0 +1,194 @@
+"""The student as an app holds it: load, predict, check."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compress.core.artifact import read_manifest, verify
+from compress.core.errors import InputError
+from compress.runtime.engines.base import Engine, choose, open_engine
+from compress.runtime.folder import Carried, folder_bytes, read_folder, read_json
+from compress.runtime.inputs import Input, read_inputs
+from compress.runtime.prediction import Blanks, Prediction, Value, label_of, softmax, tags_of
+from compress.runtime.threads import threads_of
+from compress.runtime.tokenize import Encoder
+
+GOLDEN = "golden.json"
+_WIDE = 512  # golden logits wider than this are kept as two numbers for each token; see `_summary`
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` found: files checked by hash, golden inputs run, and how far the outputs were off at most."""
+
+    files: int
+    inputs: int
+    difference: float
+    tolerance: float
+
+
+class Student:
+    """A loaded student. engine: what runs it (`run(batch)` for measuring it bare). encoder: its tokenizer."""
+
+    def __init__(self, carried: Carried, engine: Engine, encoder: Encoder) -> None:
+        self.carried = carried
+        self.engine = engine
+        self.encoder = encoder
+        self.folder = carried.folder
+        self.task = carried.task
+        self.labels: list[str] = list(carried.about["labels"])
+        self.max_length = encoder.max_length
+
+    @classmethod
+    def load(cls, folder: str | Path, engine: str = "auto", threads: int | None = None, device: str = "cpu") -> Student:
+        """Load a student folder, or any plain Hugging Face folder of a task that is known.
+
+        engine: `onnx`, `torch`, or `auto` for the fastest that is installed and that the folder carries. threads:
+        None takes the cores that this process may use. Raises InputError for whatever is wrong with the folder.
+        """
+        carried = read_folder(Path(folder))
+        count = threads_of(threads)
+        name = choose(engine, carried.about["engine"], carried.folder)
+        encoder = Encoder(carried)
+        return cls(carried, open_engine(name, carried.folder, carried.about, count, device), encoder)
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """Name, task, labels, parameters, bytes on disk, engine, dtype, threads, family and longest input."""
+        about = self.carried.about
+        return {
+            "name": self.folder.resolve().name,
+            "task": self.task,
+            "labels": self.labels,
+            "family": about["family"],
+            "parameters": about.get("parameters", {}).get("total"),
+            "bytes": folder_bytes(self.folder),
+            "engine": self.engine.name,
+            "dtype": self.engine.dtype,
+            "threads": self.engine.threads,
+            "max_length": self.max_length,
+        }
+
+    def predict(self, inputs: Sequence[Any], batch_size: int = 32, top: int = 5) -> list[Prediction]:
+        """One prediction for each input, in order. An empty list gives an empty list.
+
+        inputs: texts, pairs `(text, text)`, rows `{"text": ..., "text_pair": ...}`; for `tag` texts or lists of words.
+        top: how many tokens a `mask` student names for each blank. Raises InputError naming the first bad input.
+        """
+        read = read_inputs(inputs, self.task, self.carried.pairs)
+        encodings = self.encoder.encode(read)
+        if self.task == "mask":
+            self._check_blanks(encodings)
+        logits = self._run(encodings, batch_size)
+        return [self._one(*triple, top) for triple in zip(read, encodings, logits, strict=True)]
+
+    def logits(self, inputs: Sequence[Any], batch_size: int = 32) -> list[np.ndarray]:
+        """Raw outputs: `[c]` for each input (classify, regress), or `[s, c]` for its tokens without padding.
+
+        An int8 engine scales activations over a batch; with `batch_size=1` an output depends on its input alone.
+        """
+        return self._run(self.encoder.encode(read_inputs(inputs, self.task, self.carried.pairs)), batch_size)
+
+    def embed(self, inputs: Sequence[Any], batch_size: int = 32) -> np.ndarray:
+        """The mean of the last hidden states over real tokens: float32 `[n, d]`.
+
+        Raises InputError when the engine's form does not give hidden states.
+        """
+        encodings = self.encoder.encode(read_inputs(inputs, self.task, self.carried.pairs))
+        means: list[np.ndarray] = [np.zeros(0, dtype=np.float32)] * len(encodings)
+        for rows in _batches(encodings, batch_size):
+            batch = self.encoder.batch([encodings[row] for row in rows])
+            hidden, mask = self.engine.hidden(batch), batch["attention_mask"][..., None]
+            for row, mean in zip(rows, (hidden * mask).sum(1) / mask.sum(1), strict=True):
+                means[row] = mean.astype(np.float32)
+        return np.stack(means) if means else np.zeros((0, 0), dtype=np.float32)
+
+    def verify(self) -> Verification:
+        """Check every file against its recorded hash, and the golden inputs against their recorded outputs.
+
+        Raises InputError for a folder without a manifest, for any damage, and when an output is off by more than the
+        recorded tolerance.
+        """
+        read_manifest(self.folder, "Model")
+        files = verify(self.folder, "Model")["files"]
+        path = self.folder / GOLDEN
+        if not path.is_file():
+            raise InputError(f"{self.folder}: has no {GOLDEN}, so its outputs cannot be checked; run its step again")
+        golden = read_json(path)
+        tolerance = float(golden["tolerance"])
+        worst = 0.0
+        for number, (logits, expected) in enumerate(
+            zip(self.logits(golden["inputs"], batch_size=1), golden["outputs"], strict=True)
+        ):
+            off = _difference(_summary(logits), np.asarray(expected))
+            if not off <= tolerance:
+                raise InputError(
+                    f"{path}: output {number} is off by {off:.3g} (allowed: {tolerance:.3g}); this "
+                    f"machine or this {self.engine.name} computes otherwise than where it was saved. Run its step here"
+                )
+            worst = max(worst, off)
+        return Verification(len(files), len(golden["inputs"]), worst, tolerance)
+
+    def _run(self, encodings: Sequence[Any], batch_size: int) -> list[np.ndarray]:
+        """Logits in the order given; batches hold inputs of similar length, so that little padding is computed."""
+        found: list[np.ndarray] = [np.zeros(0, dtype=np.float32)] * len(encodings)
+        for rows in _batches(encodings, batch_size):
+            logits = self.engine.run(self.encoder.batch([encodings[row] for row in rows]))
+            for row, one in zip(rows, logits, strict=True):
+                found[row] = one[: len(encodings[row].ids)] if one.ndim > 1 else one
+        return found
+
+    def _one(self, given: Input, encoding: Any, logits: np.ndarray, top: int) -> Prediction:
+        if self.task == "classify":
+            return label_of(logits, self.labels)
+        if self.task == "regress":
+            return Value(float(logits[0]))
+        if self.task == "tag":
+            return tags_of(_first_tokens(encoding, logits), self.labels, given.words or (), given.offsets)
+        blanks = [row for row, token in zip(logits, encoding.ids, strict=True) if token == self.encoder.mask_id]
+        return Blanks(tuple(self._likely(row, top) for row in blanks))
+
+    def _likely(self, logits: np.ndarray, top: int) -> dict[str, float]:
+        shares = softmax(logits)
+        return {self.encoder.token(int(token)): float(shares[token]) for token in np.argsort(-shares)[:top]}
+
+    def _check_blanks(self, encodings: Sequence[Any]) -> None:
+        for number, encoding in enumerate(encodings):
+            if self.encoder.mask_id not in encoding.ids:
+                token = self.carried.tokenizer.get("mask_token", "[MASK]")
+                raise InputError(f"input {number}: has no {token} (within {self.max_length} tokens) to be filled")
+
+
+def _batches(encodings: Sequence[Any], batch_size: int) -> list[list[int]]:
+    """Row numbers in batches of similar length, the longest first, so that memory peaks at once."""
+    if batch_size < 1:
+        raise InputError(f"batch_size: expected a whole number from 1, came {batch_size}")
+    order = sorted(range(len(encodings)), key=lambda row: -len(encodings[row].ids))
+    return [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
+
+
+def _first_tokens(encoding: Any, logits: np.ndarray) -> dict[int, np.ndarray]:
+    """Logits of each word's first token, by the word's number."""
+    first: dict[int, np.ndarray] = {}
+    for place, word in enumerate(encoding.word_ids):
+        if word is not None and word not in first:
+            first[word] = logits[place]
+    return first
+
+
+def _summary(logits: np.ndarray) -> np.ndarray:
+    """The form of golden outputs: whole, or for a vocabulary its largest and mean logit for each token."""
+    if logits.ndim < 2 or logits.shape[-1] <= _WIDE:
+        return logits
+    return np.stack([logits.max(-1), logits.mean(-1)], axis=-1)
+
+
+def _difference(found: np.ndarray, expected: np.ndarray) -> float:
+    if found.shape != expected.shape:
+        return float("inf")
+    return float(np.abs(found.astype(np.float64) - expected).max(initial=0.0))

@@ -1,0 +1,76 @@
+"""How a form of a student that was made from it compares with it on the dev split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compress.bench.statistics import bootstrap, interval_of
+from compress.core.reporter import Reporter
+from compress.corpora.corpus import Corpus
+from compress.runtime.engines.base import Engine
+from compress.tasks.base import Task
+from compress.tasks.features import encode_rows
+from compress.train.folder import Loaded
+from compress.train.parity import Parity, parity
+
+DRAWS = 200
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A float student, the corpus that it is compared on, and inputs of several shapes."""
+
+    source: Path
+    loaded: Loaded
+    corpus: Corpus
+    task: Task
+    about: dict[str, Any]
+    batches: list[dict[str, Tensor]]
+    longest: int
+
+
+def compare(opened: Opened, runner: Engine, label: str, reporter: Reporter) -> tuple[dict[str, float], dict[str, Any]]:
+    """The new form's scores on dev, and how they and its outputs differ from the float student's."""
+    task, names = opened.task, opened.corpus.labels
+    tokenizer, model = opened.loaded.tokenizer, opened.loaded.model
+    features = encode_rows(task, tokenizer, opened.corpus.texts("dev"), opened.about["max_length"])
+    with reporter.progress(label, len(features)) as bar:
+        found = parity(
+            lambda batch: cast(Tensor, model(**batch).logits),
+            lambda batch: torch.from_numpy(runner.run({name: value.numpy() for name, value in batch.items()})),
+            features, task, tokenizer.pad_token_id, done=bar.advance,
+        )  # fmt: skip
+    before = task.score(np.concatenate(found.model), np.concatenate(found.truth), names)
+    after = task.score(np.concatenate(found.other), np.concatenate(found.truth), names)
+    compared: dict[str, Any] = {
+        "metric": task.metric,
+        "rows": len(features),
+        "outputs": found.outputs,
+        "float32": before[task.metric],
+        "this": after[task.metric],
+        "difference": after[task.metric] - before[task.metric],
+        "interval": _interval(found, task, names),
+        "largest_logit_difference": found.largest,
+    }
+    if task.output != "value":
+        compared["agreement"] = found.agreed / max(1, found.outputs)
+        compared["kl"] = found.divergence / max(1, found.outputs)
+    return after, compared
+
+
+def _interval(found: Parity, task: Task, names: list[str]) -> list[float] | None:
+    """The 95 % interval of the difference of the main metric: both forms scored on the same draws of rows."""
+
+    def difference(drawn: np.ndarray) -> float:
+        truth = np.concatenate([found.truth[row] for row in drawn])
+        mine, theirs = (np.concatenate([side[row] for row in drawn]) for side in (found.model, found.other))
+        return task.score(theirs, truth, names)[task.metric] - task.score(mine, truth, names)[task.metric]
+
+    interval = interval_of(bootstrap(difference, len(found.truth), DRAWS))
+    return None if interval is None else list(interval)

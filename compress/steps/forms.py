@@ -1,0 +1,133 @@
+"""What `quantize` and `export` share: opening a float student, and finishing a folder that holds another form of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from compress.core.artifact import MANIFEST, read_manifest
+from compress.core.errors import Fault, InputError
+from compress.core.options import Choice
+from compress.corpora.corpus import Corpus
+from compress.export.base import EXPORTERS
+from compress.export.shapes import trial_batches
+from compress.runtime.engines.base import Engine, open_engine
+from compress.runtime.folder import Carried
+from compress.runtime.student import Student
+from compress.runtime.tokenize import Encoder
+from compress.steps.base import Context
+from compress.steps.compare import Opened, compare
+from compress.tasks.base import TASKS, Task
+from compress.train.card import write_card
+from compress.train.facts import architecture, longest_input, model_inputs, parameters
+from compress.train.folder import Loaded, load_model
+from compress.train.golden import COLUMNS, write_golden
+
+GOLDEN_ROWS = 8
+COPIED = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt",
+          "vocab.json", "merges.txt", "added_tokens.json")  # fmt: skip
+
+
+def local_folder(model: str) -> list[Path]:
+    """The folder of a model that is given by path, for the identity of a step."""
+    return [Path(model)] if not model.startswith("$") and Path(model).is_dir() else []
+
+
+def missing_folder(model: str) -> list[Fault]:
+    """A fault for a model that is neither a step nor a folder."""
+    if model.startswith("$") or Path(model).is_dir():
+        return []
+    return [Fault("model", f"{model}: no such folder; give a `distill` or `teach` step, or a model folder")]
+
+
+def open_float(context: Context, model: str, corpus: str) -> Opened:
+    """Open the student and the corpus. Raises InputError for a student that is no longer float, or does not fit."""
+    source, opened = Path(context.source(model)), Corpus.open(context.folder(corpus))
+    task = Choice(TASKS).parse(opened.task)
+    assert isinstance(task, Task)
+    _refuse_other_forms(source, model)
+    loaded = load_model(str(source), task.auto_class)
+    random = [name for name in loaded.missing if "pooler." not in name or task.output == "classes"]
+    if random:
+        raise InputError(f"{model}: lacks trained weights for its task ({', '.join(random[:3])}); train it first")
+    name = str(task.registered_name)
+    if loaded.about and name not in loaded.about["task"]:
+        raise InputError(f"{model}: is a student for {', '.join(loaded.about['task'])}, and the corpus is for {name}")
+    if opened.labels and loaded.labels != opened.labels:
+        raise InputError(f"{model}: has the labels {loaded.labels}, and the corpus {opened.labels}; use its own corpus")
+    inputs, longest = model_inputs(loaded.model, loaded.tokenizer), longest_input(loaded.model, loaded.tokenizer)
+    about = loaded.about or _facts(loaded, opened, inputs)
+    batches = trial_batches(loaded.model.config, inputs, longest)
+    return Opened(source, loaded, opened, task, about, batches, longest)
+
+
+def export_form(opened: Opened, exporter: str, out: Path) -> dict[str, Any]:
+    """Export the float student with an exporter's defaults, proven against eager; returns the facts of its engine."""
+    out.mkdir(parents=True, exist_ok=True)
+    return EXPORTERS.get(exporter)().export(opened.loaded.model, opened.batches, opened.longest, out)
+
+
+def finish(context: Context, opened: Opened, engine: str, facts: Mapping[str, Any], floor: float) -> dict[str, Any]:
+    """Complete the folder `context.out` and measure it against the float student on dev.
+
+    floor: the smallest tolerance of the golden outputs. Returns the parity, which also stands in `measured`.
+    """
+    out, dtype = context.out, str(facts["dtype"])
+    for name in COPIED:
+        if (opened.source / name).is_file() and not (out / name).is_file():
+            shutil.copyfile(opened.source / name, out / name)
+    about = {**opened.about, "engine": {engine: dict(facts)}}
+    runner = open_engine(engine, out, about, torch.get_num_threads(), "cpu")
+    scores, compared = compare(opened, runner, f"{dtype} against float32 on dev", context.reporter)
+    # Another CPU or library version may round an activation to its neighbour, which costs no more than rounding did.
+    tolerance = max(floor, compared["largest_logit_difference"])
+    _golden(opened, about, runner, out, tolerance)
+    write_card(out, about)
+    context.about.update(about)
+    before, after = _bytes(opened.source), _bytes(out)
+    size = {"float32": before, "this": after, "ratio": before / after}
+    context.measured.update(dev=scores, parity=compared, size=size)
+    return compared
+
+
+def _refuse_other_forms(source: Path, name: str) -> None:
+    manifest = source / MANIFEST
+    about = read_manifest(source, "Model").get("about", {}) if manifest.is_file() else {}
+    for form, facts in about.get("engine", {}).items():
+        if form != "torch" or facts.get("dtype") != "float32":
+            raise InputError(
+                f"{name}: is already {facts.get('dtype')} for the engine {form}; give the float student that it was "
+                f"made from (a `teach` or `distill` step)"
+            )
+
+
+def _facts(loaded: Loaded, corpus: Corpus, inputs: list[str]) -> dict[str, Any]:
+    """The facts of a plain Hugging Face folder, which has no manifest to tell them."""
+    return {
+        "task": corpus.task,
+        "labels": corpus.labels,
+        "max_length": loaded.max_length,
+        "family": str(loaded.model.config.model_type),
+        "architecture": architecture(loaded.model),
+        "parameters": parameters(loaded.model),
+        "inputs": inputs,
+    }
+
+
+def _golden(opened: Opened, about: dict[str, Any], runner: Engine, out: Path, tolerance: float) -> None:
+    """Write `golden.json` from what the student itself answers, each row on its own."""
+    rows = [{name: row[name] for name in COLUMNS if name in row} for row in opened.corpus.texts("dev")[:GOLDEN_ROWS]]
+    config, tokenizer = (json.loads((out / name).read_text(encoding="utf-8")) for name in COPIED[:3:2])
+    carried = Carried(out, about, config, tokenizer, hashed=False)
+    student = Student(carried, runner, Encoder(carried))
+    write_golden(out, student.logits(rows, batch_size=1), rows, tolerance)
+
+
+def _bytes(folder: Path) -> int:
+    """Bytes of a folder's files, its manifest (which an unfinished folder lacks) left out."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)

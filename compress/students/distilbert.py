@@ -1,0 +1,67 @@
+"""DistilBERT: fewer of the teacher's own layers (Sanh et al. 2019, arXiv 1910.01108)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+from transformers import DistilBertConfig, PreTrainedModel
+
+from compress.anatomy.base import anatomy_of
+from compress.core.layer_maps import LayerMap, layer_pairs
+from compress.students.base import STUDENTS, Built, StudentArchitecture
+from compress.students.inherit import architecture_facts, copy_embeddings, copy_head, copy_layers
+
+
+@STUDENTS.register("distilbert")
+class DistilBertStudent(StudentArchitecture):
+    """The teacher's width with part of its layers, copied by map; token types and pooler are dropped.
+
+    Loads as a stock DistilBERT model of transformers. The teacher's dense layer before the classes (BERT's pooler)
+    starts the student's `pre_classifier`.
+    """
+
+    layers: int | Literal["half"] = Field("half", description="number of layers; half of the teacher's, rounded up")
+    map: LayerMap = "uniform"
+    init: Literal["teacher", "random"] = Field("teacher", description="copy the teacher's layers, or start at random")
+    dropout: float | None = Field(None, ge=0, lt=1, description="null: the teacher's")
+
+    def build(self, teacher: PreTrainedModel, auto_class: type[Any]) -> Built:
+        """Make the student. Raises InputError for more layers than the teacher has, or a map past either depth."""
+        anatomy = anatomy_of(teacher)
+        depth = anatomy.depth(teacher)
+        layers = (depth + 1) // 2 if self.layers == "half" else self.layers
+        pairs = layer_pairs(self.map, layers, depth)
+        config = self._config(teacher, layers)
+        student: PreTrainedModel = auto_class.from_config(config)
+        if self.init == "random":
+            return Built(student, {"shape": architecture_facts(student)})
+        inherited = {
+            "shape": architecture_facts(student),
+            "embeddings": copy_embeddings(teacher, student),
+            "layers": copy_layers(teacher, student, pairs),
+            "head": copy_head(teacher, student),
+        }
+        return Built(student, inherited)
+
+    def _config(self, teacher: PreTrainedModel, layers: int) -> DistilBertConfig:
+        anatomy, source = anatomy_of(teacher), teacher.config
+        dropout = float(getattr(source, "hidden_dropout_prob", 0.1)) if self.dropout is None else self.dropout
+        attention = float(getattr(source, "attention_probs_dropout_prob", dropout))
+        return DistilBertConfig(
+            vocab_size=source.vocab_size,
+            max_position_embeddings=source.max_position_embeddings - anatomy.position_offset,
+            n_layers=layers,
+            n_heads=anatomy.heads(teacher),
+            dim=anatomy.width(teacher),
+            hidden_dim=anatomy.ffn_width(teacher),
+            dropout=dropout,
+            attention_dropout=attention if self.dropout is None else self.dropout,
+            seq_classif_dropout=dropout,
+            activation=getattr(source, "hidden_act", None) or source.activation,
+            initializer_range=source.initializer_range,
+            pad_token_id=source.pad_token_id,
+            id2label=source.id2label,
+            label2id=source.label2id,
+            problem_type=source.problem_type,
+        )

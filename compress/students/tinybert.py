@@ -1,0 +1,69 @@
+"""TinyBERT: any depth, width, heads and FFN (Jiao et al. 2020, arXiv 1909.10351)."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+from transformers import PreTrainedModel
+
+from compress.anatomy.base import anatomy_of
+from compress.core.errors import InputError
+from compress.core.layer_maps import LayerMap, layer_pairs
+from compress.students.base import STUDENTS, Built, StudentArchitecture
+from compress.students.inherit import architecture_facts, copy_embeddings, copy_head, copy_layers, refuse_wider
+
+
+@STUDENTS.register("tinybert")
+class TinyBertStudent(StudentArchitecture):
+    """A thinner and shallower model of the teacher's own family; the defaults are the paper's 4 x 312.
+
+    `init: truncated` takes the leading rows and columns of the teacher's matrices, layers by map; where nothing is
+    thinner this is a plain copy. A general-stage student comes in through the step's `start:`.
+    """
+
+    layers: int = Field(4, ge=1, description="number of layers")
+    width: int = Field(312, ge=8, description="hidden size")
+    heads: int = Field(12, ge=1, description="attention heads; must divide the width")
+    ffn: int | None = Field(
+        None, ge=8, description="inner size of the feed-forward blocks; null: 4 x width, 1200 at 312"
+    )
+    init: Literal["random", "truncated"] = Field("random", description="how weights start")
+    map: LayerMap = "uniform"
+    dropout: float | None = Field(None, ge=0, lt=1, description="null: the teacher's")
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> TinyBertStudent:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not divisible by heads {self.heads}; choose a multiple of it")
+        return self
+
+    def build(self, teacher: PreTrainedModel, auto_class: type[Any]) -> Built:
+        """Make the student. Raises InputError when `truncated` asks for more than the teacher has."""
+        anatomy = anatomy_of(teacher)
+        student: PreTrainedModel = auto_class.from_config(self._config(teacher))
+        inherited: dict[str, Any] = {"shape": architecture_facts(student)}
+        if self.init == "truncated":
+            refuse_wider(teacher, student)
+            pairs = layer_pairs(self.map, self.layers, anatomy.depth(teacher))
+            inherited["embeddings"] = copy_embeddings(teacher, student)
+            inherited["layers"] = copy_layers(teacher, student, pairs)
+            inherited["head"] = copy_head(teacher, student)
+        return Built(student, inherited)
+
+    def _config(self, teacher: PreTrainedModel) -> Any:
+        names = anatomy_of(teacher).config_names
+        ffn = self.ffn if self.ffn is not None else 1200 if self.width == 312 else 4 * self.width
+        config = copy.deepcopy(teacher.config)
+        for part, size in (("layers", self.layers), ("width", self.width), ("heads", self.heads), ("ffn", ffn)):
+            if names[part] not in config.to_dict():
+                raise InputError(
+                    f"{config.model_type} has no {names[part]} in its config; cannot shape a student of it"
+                )
+            setattr(config, names[part], size)
+        if self.dropout is not None:
+            for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"):
+                if name in config.to_dict():
+                    setattr(config, name, self.dropout)
+        return config

@@ -1,0 +1,72 @@
+"""What the tasks share: padding to the longest row, reading texts and labels, refusing NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compress.core.errors import JobError
+
+IGNORED = -100
+
+
+def pad(features: Sequence[Mapping[str, Any]], pad_id: int) -> dict[str, Tensor]:
+    """`input_ids`, `attention_mask` and, when given, `token_type_ids`, all `[b, s]` int64, s the longest row."""
+    rows = [row["input_ids"] for row in features]
+    width = max(len(row) for row in rows)
+    lengths = torch.tensor([len(row) for row in rows])
+    batch = {
+        "input_ids": padded(rows, width, pad_id),
+        "attention_mask": (torch.arange(width)[None, :] < lengths[:, None]).long(),
+    }
+    if "token_type_ids" in features[0]:
+        batch["token_type_ids"] = padded([row["token_type_ids"] for row in features], width, 0)
+    return batch
+
+
+def padded(rows: Sequence[Sequence[int]], width: int, fill: int) -> Tensor:
+    """Rows of unequal length as one `[b, width]` int64 tensor."""
+    return torch.tensor([[*row, *[fill] * (width - len(row))] for row in rows], dtype=torch.long)
+
+
+def tokenized(
+    tokenizer: Any, first: Sequence[Any], second: Sequence[Any] | None, max_length: int
+) -> dict[str, list[Any]]:
+    """Token ids of texts or pairs cut to `max_length` (pairs lose from the longer text first), without padding."""
+    pairs = {} if second is None else {"text_pair": list(second)}
+    encoded = tokenizer(list(first), **pairs, truncation=True, max_length=max_length, padding=False)
+    return {name: encoded[name] for name in ("input_ids", "token_type_ids") if name in encoded}
+
+
+def text_of(row: Mapping[str, Any], column: str) -> str:
+    """A text column. Raises ValueError when it is no text or has nothing in it."""
+    value = row.get(column)
+    if not isinstance(value, str):
+        came = "nothing" if value is None else f"{type(value).__name__} {value!r}"[:60]
+        raise ValueError(f"column {column!r}: expected a text, came {came}")
+    if not value.strip():
+        raise ValueError(f"column {column!r}: the text is empty")
+    return value
+
+
+def label_of(value: Any, column: str, index: Mapping[Any, int]) -> int:
+    """The index of a raw label. Raises ValueError for one that the index does not hold."""
+    try:
+        return index[value]
+    except (KeyError, TypeError):
+        known = ", ".join(repr(name) for name in list(index)[:10])
+        raise ValueError(f"column {column!r}: {value!r} is not a known label (known: {known})") from None
+
+
+def finite(values: np.ndarray, what: str) -> np.ndarray:
+    """The same values. Raises JobError when one of them is NaN or infinite, so that no metric is made of it."""
+    bad = int(np.size(values) - np.isfinite(values).sum())
+    if bad:
+        raise JobError(
+            f"{bad} of {np.size(values)} {what} are NaN or infinite; lower the learning rate, or train in fp32"
+        )
+    return values

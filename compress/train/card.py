@@ -1,0 +1,70 @@
+"""The model card of a student folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_PIPELINES = {
+    "classify": "text-classification",
+    "regress": "text-classification",
+    "tag": "token-classification",
+    "mask": "fill-mask",
+}
+
+
+def write_card(folder: Path, about: Mapping[str, Any]) -> None:
+    """Write `README.md`: what the model does, its shape and size, its labels, how to use and check it."""
+    (folder / "README.md").write_text(card(about), encoding="utf-8")
+
+
+def card(about: Mapping[str, Any]) -> str:
+    """The card's text, made from a manifest's `about` alone."""
+    (task,) = about["task"]
+    engine, facts = next(iter(about["engine"].items()))
+    pipeline = _PIPELINES.get(task, "")
+    head = [
+        "---",
+        "library_name: transformers",
+        *([f"pipeline_tag: {pipeline}"] if pipeline else []),
+        "tags: [stillroom]",
+    ]
+    shape, counts = about.get("architecture", {}), about.get("parameters", {})
+    lines = [
+        *head,
+        "---",
+        "",
+        f"# A {about.get('family', 'transformer')} model for the task `{task}`",
+        "",
+        "Made by [Stillroom](https://pypi.org/project/stillroom/). `manifest.json` beside this file tells the recipe "
+        "step, data and machine that it came from, and what was measured.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| shape | {', '.join(f'{name} {value:,}' for name, value in shape.items())} |",
+        f"| parameters | {', '.join(f'{name} {value:,}' for name, value in counts.items())} |",
+        f"| engine | {engine}, {facts.get('dtype', 'float32')} |",
+        f"| longest input | {about['max_length']} tokens |",
+    ]
+    if about.get("labels"):
+        lines.append(f"| labels | {', '.join(f'`{name}`' for name in about['labels'])} |")
+    return "\n".join([*lines, "", *_usage(task, facts.get("file") == "model.safetensors", pipeline), ""])
+
+
+def _usage(task: str, stock: bool, pipeline: str) -> list[str]:
+    example = json.dumps([["Some", "words"]] if task == "tag" else ["Some text."])
+    lines = ["```python", "from compress import Student", "", 'student = Student.load("this/folder")']
+    lines += [f"student.predict({example})", "student.verify()  # hashes and golden outputs", "```"]
+    if stock and pipeline:
+        lines += [
+            "",
+            "It is a stock transformers folder too:",
+            "",
+            "```python",
+            "from transformers import pipeline",
+            "",
+        ]
+        lines += [f'pipeline("{pipeline}", "this/folder")', "```"]
+    return lines

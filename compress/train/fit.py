@@ -1,0 +1,161 @@
+"""`fit`: train a module on a list of examples; broken off, it goes on from its newest whole checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from compress.core.errors import InputError
+from compress.core.hashing import digest
+from compress.core.options import identity
+from compress.core.reporter import Reporter
+from compress.train.batches import TrainData
+from compress.train.checkpoint import Found, load_best, newest_complete, put_weights, weights_of
+from compress.train.options import TrainOptions
+from compress.train.place import resolve_device, resolve_precision
+from compress.train.progress import Pace
+from compress.train.trainer import Evaluate, Job, Loop, Loss
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a training did.
+
+    best_step: the update whose weights the module now holds. best_metric: its dev metric, None without evaluation.
+    steps, epochs: how far it went. examples_per_second: of this process, evaluation left out. history: one entry per
+    look, `{step, epoch, loss, terms, lr, dev}`, loss and terms as means since the entry before, `dev` empty where dev
+    was not looked at. resumed_from: the step of the checkpoint that it went on from, or None.
+    """
+
+    best_step: int
+    best_metric: float | None
+    steps: int
+    epochs: float
+    examples_per_second: float
+    stopped_early: bool
+    history: list[dict[str, Any]] = field(default_factory=list)
+    resumed_from: int | None = None
+    precision: str = "fp32"
+    device: str = "cpu"
+
+    def measured(self) -> dict[str, Any]:
+        """The facts as plain JSON, for a manifest."""
+        return {
+            "best_step": self.best_step,
+            "best_metric": self.best_metric,
+            "steps": self.steps,
+            "epochs": self.epochs,
+            "examples_per_second": round(self.examples_per_second, 2),
+            "stopped_early": self.stopped_early,
+            "history": self.history,
+            "resumed_from": self.resumed_from,
+            "precision": self.precision,
+            "device": self.device,
+        }
+
+
+def fit(
+    module: nn.Module,
+    data: TrainData,
+    loss: Loss,
+    options: TrainOptions,
+    *,
+    work: Path,
+    seed: int,
+    reporter: Reporter | None = None,
+    evaluate: Evaluate | None = None,
+    metric: str = "",
+    label: str = "training",
+) -> FitResult:
+    """Train `module` in place by AdamW; on return it holds the best weights by `metric` (larger is better), on the
+    CPU and in eval mode; the last weights when there is no `evaluate`.
+
+    `loss(module, batch)` gives the scalar to minimise and its terms for the record. `evaluate()` is called with the
+    module in eval mode, on the training device, and gives metrics. Only parameters that require a gradient and
+    buffers are stored: what is frozen (a teacher) must be the same when the run is taken up again, and a module that
+    holds a teacher must keep it in eval mode in its own `train`. Broken off at any moment and called again with the
+    same arguments, it ends in the same weights, bit for bit on the CPU with the same number of threads.
+
+    Raises InputError for a device that is not there and for data without examples, JobError for a loss that is not
+    finite.
+    """
+    reporter = reporter or Reporter()
+    device = resolve_device(options.device)
+    precision = resolve_precision(options.precision, device)
+    _check(module, data, evaluate, metric)
+    plan = _plan(module, data, options, seed, metric, f"{device.type}/{precision}")
+    found = newest_complete(work, plan, reporter.warn)
+    work.mkdir(parents=True, exist_ok=True)
+    loop = Loop(Job(module, data, loss, options, work, seed, device, precision, plan, evaluate, metric))
+    with reporter.progress(label, total=loop.updates) as bar:
+        loop.pace = Pace(bar)
+        _train(loop, found, reporter)
+        loop.pace.tell()
+    module.to("cpu")
+    last = loop.state.global_step
+    if loop.best.weights is not None:
+        put_weights(module, loop.best.weights)
+    module.eval()
+    module.zero_grad(set_to_none=True)
+    return FitResult(
+        best_step=loop.best.step if loop.best.weights is not None else last,
+        best_metric=loop.best.metric,
+        steps=last,
+        epochs=round(last / loop.updates_per_epoch, 4),
+        examples_per_second=loop.pace.per_second(),
+        stopped_early=loop.stopped_early,
+        history=loop.history,
+        resumed_from=found.step if found else None,
+        precision=precision,
+        device=device.type,
+    )
+
+
+def _train(loop: Loop, found: Found | None, reporter: Reporter) -> None:
+    loop.job.module.train()
+    if found is None:
+        loop.train()
+        return
+    reporter.note(f"training goes on from step {found.step}")
+    threads = found.state["threads"]
+    if threads != torch.get_num_threads():
+        reporter.warn(
+            f"the checkpoint was written with {threads} threads and this process has {torch.get_num_threads()}: "
+            "the result may differ in the last bits from an unbroken run"
+        )
+    best = load_best(found.folder, found.state["best_step"], found.state["best_metric"])
+    loop.restore(found.state, best, found.step)
+    loop.pace.advance(found.step, loop.meter.latest)
+    loop.train(resume_from_checkpoint=str(found.folder))
+
+
+def _check(module: nn.Module, data: TrainData, evaluate: Evaluate | None, metric: str) -> None:
+    if not data.features:
+        raise InputError("there is nothing to train on: the training split has no rows")
+    if len(data.features) != len(data.lengths):
+        raise InputError(f"{len(data.features)} examples and {len(data.lengths)} lengths; expected one per example")
+    if not any(value.requires_grad for value in module.parameters()):
+        raise InputError("there is nothing to train: every parameter of the model is frozen")
+    if evaluate is not None and not metric:
+        raise InputError("`evaluate` was given without the `metric` that picks the best weights")
+
+
+def _plan(module: nn.Module, data: TrainData, options: TrainOptions, seed: int, metric: str, place: str) -> str:
+    """What a checkpoint must have in common with this training to be taken up."""
+    shared = identity(options)
+    lengths = hashlib.sha256(repr(list(data.lengths)).encode()).hexdigest()
+    return digest(
+        {
+            "options": {name: shared[name] for name in TrainOptions.model_fields if name in shared},
+            "seed": seed,
+            "metric": metric,
+            "place": place,
+            "lengths": lengths,
+            "weights": [[name, list(value.shape)] for name, value in weights_of(module).items()],
+        }
+    )

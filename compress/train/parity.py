@@ -1,0 +1,78 @@
+"""How near another form of a model comes to the model itself, over a whole split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compress.tasks.base import Task
+from compress.train.batches import Batch, Feature
+from compress.train.evaluate import inputs_of
+
+Run = Callable[[Batch], Tensor]
+
+
+@dataclass
+class Parity:
+    """Outputs of both forms, row by row as `Task.score` takes them, and their differences over all outputs.
+
+    outputs: logits that count. agreed: those with the same largest class. largest: the greatest difference of a logit.
+    divergence: the sum of KL(model || other form) in nats.
+    """
+
+    model: list[np.ndarray] = field(default_factory=list)
+    other: list[np.ndarray] = field(default_factory=list)
+    truth: list[np.ndarray] = field(default_factory=list)
+    outputs: int = 0
+    agreed: int = 0
+    largest: float = 0.0
+    divergence: float = 0.0
+
+
+def parity(
+    model: Run,
+    other: Run,
+    features: Sequence[Feature],
+    task: Task,
+    pad_id: int,
+    *,
+    batch_size: int = 32,
+    done: Callable[[int], None] = lambda rows: None,
+) -> Parity:
+    """Run both forms on the same batches of similar length and compare what they give for every row."""
+    order = sorted(range(len(features)), key=lambda row: len(features[row]["input_ids"]), reverse=True)
+    parts: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+    found = Parity()
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        batch = task.collate([features[row] for row in rows], pad_id, torch.Generator().manual_seed(start))
+        inputs = inputs_of(batch, torch.device("cpu"))
+        with torch.inference_mode():
+            mine, theirs = model(inputs).float(), other(inputs).float()
+            _differences(mine[batch["outputs"]], theirs[batch["outputs"]], found, task.output != "value")
+            for at, row in enumerate(rows):
+                one = slice(at, at + 1)
+                labels, counts = batch["labels"][one], batch["outputs"][one]
+                first, truth = task.flatten(mine[one], labels, counts)
+                parts[row] = (first, task.flatten(theirs[one], labels, counts)[0], truth)
+        done(len(rows))
+    for row in range(len(features)):
+        for kept, part in zip((found.model, found.other, found.truth), parts[row], strict=True):
+            kept.append(part)
+    return found
+
+
+def _differences(mine: Tensor, theirs: Tensor, found: Parity, classes: bool) -> None:
+    """Add the differences of logits `[n, c]` to what was found before."""
+    if not len(mine):
+        return
+    found.outputs += len(mine)
+    found.largest = max(found.largest, float((mine - theirs).abs().max()))
+    if classes:
+        found.agreed += int((mine.argmax(-1) == theirs.argmax(-1)).sum())
+        true, said = mine.log_softmax(-1), theirs.log_softmax(-1)
+        found.divergence += float((true.exp() * (true - said)).sum())

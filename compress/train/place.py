@@ -1,0 +1,35 @@
+"""Where and in which arithmetic to train."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from compress.core.environment import cpu_flags
+from compress.core.errors import InputError
+
+
+def resolve_device(device: str) -> torch.device:
+    """`auto`, `cpu` or `cuda` as a torch device. Raises InputError for CUDA where there is none."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            "device: cuda was asked for and torch sees no CUDA device; use `device: auto` or `device: cpu`"
+        )
+    return torch.device(device, 0) if device == "cuda" else torch.device(device)
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """`fp32` or `bf16`; `auto` is bf16 where the processor multiplies bf16 itself (emulated bf16 is slower)."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if {"avx512_bf16", "amx_bf16"} & set(cpu_flags()) else "fp32"
+
+
+def arithmetic(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """The context of a forward pass: bf16 autocast, or nothing. `precision` is `fp32` or `bf16`."""
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()

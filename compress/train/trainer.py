@@ -1,0 +1,283 @@
+"""The only training loop: `transformers.Trainer`, with checkpoints that survive a crash and without its per-step costs.
+
+What is overridden, and why: batches come bucketed by length and seeded by their place in the run; a forward pass calls
+the objective; NaN stops the run; one look per update decides on history, dev, checkpoint and stop; resume reads our
+own checkpoints. Optimizer, scheduler, accumulation, epochs and skipping ahead are the Trainer's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PrinterCallback, Trainer, TrainingArguments
+
+from compress.train.batches import Batch, EpochLoader, TrainData
+from compress.train.checkpoint import (
+    Best,
+    CheckpointWriter,
+    copied,
+    generators,
+    load_moving,
+    load_weights,
+    put_weights,
+    set_generators,
+    weights_of,
+)
+from compress.train.meter import GPU_EVERY, Meter, Observed, Terms
+from compress.train.options import TrainOptions
+from compress.train.place import arithmetic
+from compress.train.progress import Pace
+
+Loss = Callable[[nn.Module, Batch], tuple[Tensor, Terms]]
+Evaluate = Callable[[], Mapping[str, float]]
+HISTORY_POINTS = 60
+
+
+class Shell(nn.Module):
+    """Holds the trained module apart from the Trainer, which writes into the config of what it is given."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, batch: Batch) -> None:
+        """Not used: the loop calls the loss. The Trainer reads this signature."""
+
+
+@dataclasses.dataclass
+class Job:
+    """Everything that one training needs, resolved: `precision` is `fp32` or `bf16`, `plan` names the training."""
+
+    module: nn.Module
+    data: TrainData
+    loss: Loss
+    options: TrainOptions
+    work: Path
+    seed: int
+    device: torch.device
+    precision: str
+    plan: str
+    evaluate: Evaluate | None
+    metric: str
+
+
+def arguments(job: Job) -> TrainingArguments:
+    """The Trainer's arguments for a job: nothing printed, logged, reported or saved by itself."""
+    options = job.options
+    built = TrainingArguments(
+        output_dir=str(job.work),
+        num_train_epochs=options.epochs,
+        per_device_train_batch_size=options.batch_size,
+        gradient_accumulation_steps=options.accumulate,
+        learning_rate=options.learning_rate,
+        warmup_steps=options.warmup,
+        lr_scheduler_type="linear",
+        weight_decay=options.weight_decay,
+        max_grad_norm=options.max_grad_norm,
+        optim="adamw_torch_fused",
+        seed=job.seed % (1 << 32),
+        use_cpu=job.device.type == "cpu",
+        save_strategy="no",
+        eval_strategy="no",
+        logging_strategy="no",
+        logging_nan_inf_filter=False,
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+    )
+    _ = built.device  # sets the number of GPUs, which is then cut to one: DataParallel would change the batch
+    built._n_gpu = min(built.n_gpu, 1)
+    return built
+
+
+class Loop(Trainer):
+    """The Trainer of one `Job`. After `train` the best weights are in `best`, the curves in `history`."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.pace = Pace()
+        self.best = Best()
+        self.history: list[dict[str, Any]] = []
+        self.without_gain = 0
+        self.stopped_early = False
+        super().__init__(model=Shell(job.module), args=arguments(job))
+        self.remove_callback(PrinterCallback)
+        on_cpu = job.device.type == "cpu"
+        self.meter = Meter(job.module, job.options.learning_rate, 1 if on_cpu else GPU_EVERY)
+        self.writer = CheckpointWriter(job.work, job.plan)
+        self.trained = [value for value in job.module.parameters() if value.requires_grad]
+        self.loader = EpochLoader(job.data, job.options.batch_size, job.seed)
+        self.updates_per_epoch = -(-len(self.loader) // job.options.accumulate)
+        self.updates = math.ceil(job.options.epochs * self.updates_per_epoch)
+        self.evaluations = evaluation_steps(self.updates, self.updates_per_epoch, job.options.evaluate_per_epoch)
+        self.looked_at = 0
+        self.saved_at = time.monotonic()
+
+    # What the Trainer asks for.
+
+    def get_train_dataloader(self) -> EpochLoader:
+        """Bucketed, seeded batches; not prepared by accelerate, which would fetch one ahead."""
+        return self.loader
+
+    def training_step(self, model: nn.Module, inputs: Batch, num_items_in_batch: Any = None) -> Tensor:
+        """Forward and backward of one batch. Raises JobError for a loss that is not finite."""
+        device = self.job.device
+        batch = {name: value.to(device, non_blocking=True) for name, value in inputs.items()}
+        with arithmetic(self.job.precision, device):
+            loss, terms = self.job.loss(self.job.module, batch)
+        detached = {name: term.detach() if isinstance(term, Tensor) else term for name, term in terms.items()}
+        self.meter.add(Observed(self.state.global_step + 1, loss.detach(), detached, batch))
+        (loss / self.current_gradient_accumulation_steps).backward()  # type: ignore[no-untyped-call]
+        self.pace.examples += len(next(iter(batch.values())))
+        return loss.detach()
+
+    def _clip_grad_norm(self, model: nn.Module) -> Tensor:
+        norm = self._get_grad_norm(model)
+        limit = self.job.options.max_grad_norm
+        # On the CPU a look is free, and saves a pass over all gradients when there is nothing to cut.
+        if norm.device.type != "cpu" or float(norm) > limit:
+            torch.nn.utils.clip_grads_with_norm_(self.trained, limit, norm)
+        return norm
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Tensor | None = None) -> Tensor:
+        """The length of the gradient, computed once per update. Raises JobError when it is not finite."""
+        if grad_norm is not None:
+            return grad_norm
+        norm = torch.nn.utils.get_total_norm([value.grad for value in self.trained if value.grad is not None])
+        self.meter.add_norm(self.state.global_step + 1, norm)
+        return norm
+
+    def floating_point_ops(self, inputs: Batch) -> int:
+        """Not counted: the Trainer would walk all parameters at every step."""
+        return 0
+
+    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
+        """Called after each update, and once more at the end of an epoch."""
+        step = self.state.global_step
+        if step == self.looked_at:
+            return
+        self.looked_at = step
+        self._look(step)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        put_weights(self.job.module, load_weights(Path(resume_from_checkpoint)))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            moving = load_moving(Path(checkpoint))
+            optimizer, scheduler = self._movers()
+            optimizer.load_state_dict(moving["optimizer"])
+            scheduler.load_state_dict(moving["scheduler"])
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            set_generators(load_moving(Path(checkpoint))["generators"])
+
+    def _movers(self) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
+        assert self.optimizer is not None and self.lr_scheduler is not None
+        return self.optimizer, self.lr_scheduler
+
+    # What happens after an update.
+
+    def _look(self, step: int) -> None:
+        evaluates = self.job.evaluate is not None and step in self.evaluations
+        if evaluates or step == self.updates or step % max(1, self.updates // HISTORY_POINTS) == 0:
+            dev = self._dev(step) if evaluates else {}
+            self._remember(step, dev)
+        self.pace.advance(1, self.meter.latest)
+        patience = self.job.options.patience
+        if evaluates and patience and self.without_gain >= patience and step < self.updates:
+            self.stopped_early = True
+            self.control.should_training_stop = True
+        elif step < self.updates and self._checkpoint_due(step):
+            self.save_checkpoint(step)
+
+    def _dev(self, step: int) -> dict[str, float]:
+        self.meter.drain()
+        assert self.job.evaluate is not None
+        module = self.job.module
+        module.eval()
+        with self.pace.paused(), torch.random.fork_rng(devices=_cuda(self.job.device)):
+            dev = {name: float(value) for name, value in self.job.evaluate().items()}
+        module.train()
+        value = dev[self.job.metric]
+        if not math.isnan(value) and (self.best.metric is None or value > self.best.metric):
+            self.best = Best(step, value, copied(weights_of(module)))
+            self.without_gain = 0
+        else:
+            self.without_gain += 1
+        return dev
+
+    def _remember(self, step: int, dev: dict[str, float]) -> None:
+        loss, terms = self.meter.take()
+        entry = {
+            "step": step,
+            "epoch": round(step / self.updates_per_epoch, 4),
+            "loss": loss,
+            "terms": terms,
+            "lr": float(self._movers()[1].get_last_lr()[0]),
+            "dev": {name: value if math.isfinite(value) else None for name, value in dev.items()},
+        }
+        self.history.append(entry)
+
+    def _checkpoint_due(self, step: int) -> bool:
+        options = self.job.options
+        if options.checkpoint_steps and step % options.checkpoint_steps == 0:
+            return True
+        minutes = options.checkpoint_minutes
+        return bool(minutes) and time.monotonic() - self.saved_at >= minutes * 60
+
+    def save_checkpoint(self, step: int) -> Path:
+        """Write a checkpoint of this moment. Raises JobError instead when a pending loss is not finite."""
+        state = {
+            "best_step": self.best.step,
+            "best_metric": self.best.metric,
+            "without_gain": self.without_gain,
+            "history": self.history,
+            "meter": self.meter.state(),
+            "threads": torch.get_num_threads(),
+        }
+        optimizer, scheduler = self._movers()
+        moving = {
+            "optimizer": optimizer.state_dict(),
+            "scheduler": scheduler.state_dict(),
+            "generators": generators(),
+        }
+        with self.pace.paused():
+            folder = self.writer.write(
+                step,
+                self.job.module,
+                self.best,
+                moving=moving,
+                state=state,
+                trainer_state=dataclasses.asdict(self.state),
+            )
+        self.saved_at = time.monotonic()
+        return folder
+
+    def restore(self, state: Mapping[str, Any], best: Best, step: int) -> None:
+        """Take back what `save_checkpoint` stored besides the Trainer's own."""
+        self.best = best
+        self.history = list(state["history"])
+        self.without_gain = int(state["without_gain"])
+        self.meter.restore(state["meter"])
+        self.looked_at = step
+
+
+def evaluation_steps(updates: int, per_epoch: int, times: int) -> set[int]:
+    """Updates after which dev is looked at: `times` per epoch, evenly, and the last one."""
+    epochs = range(-(-updates // per_epoch))
+    steps = {epoch * per_epoch + -(-per_epoch * part // times) for epoch in epochs for part in range(1, times + 1)}
+    return {step for step in steps if step < updates} | {updates}
+
+
+def _cuda(device: torch.device) -> list[int]:
+    return [device.index or 0] if device.type == "cuda" else []

@@ -1,0 +1,1 @@
+"""Where a teacher's body comes from, one way per file."""

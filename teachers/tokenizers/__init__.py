@@ -1,0 +1,1 @@
+"""Tokenizers trained on a corpus, one kind per file."""

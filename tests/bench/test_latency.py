@@ -1,0 +1,37 @@
+"""Lines of the report from durations that are given."""
+
+from __future__ import annotations
+
+from compress.bench.probes.latency import Cell, result
+
+
+def _cell(asked: int = 40) -> Cell:
+    reference = [[0.010 + 0.0001 * step] * 6 for step in range(8)]
+    subject = [[0.002 + 0.00002 * step] * 6 for step in range(8)]
+    padding = {"teacher": 0.25, "student": 0.25}
+    return Cell("corpus", 4, None, rounds={"teacher": reference, "student": subject}, padding=padding, asked=asked)
+
+
+def test_a_line_holds_what_the_durations_say() -> None:
+    """Milliseconds, items per second and the ratio must come from the same durations."""
+    line = result(_cell(), "student", "teacher")
+    assert line["p50"]["value"] == 2.07 and line["p50"]["unit"] == "ms" and line["p50"]["n"] == 48
+    assert line["throughput"]["value"] == 1932.37  # 4 texts x 48 requests / 0.09936 s
+    assert line["ratio"] == {"value": 5.0, "interval": [5.0, 5.0], "verdict": "FASTER"}
+    assert line["padding_share"] == 0.25 and len(line["rounds"]) == 8
+
+
+def test_p90_needs_samples_and_different_texts() -> None:
+    """Forty timings of one text say nothing about the slowest tenth of the corpus."""
+    assert result(_cell(), "student", "teacher")["p90"]["value"] is not None
+    few = result(_cell(asked=8), "student", "teacher")["p90"]
+    assert few["value"] is None and few["why"] == "8 different requests do not bound a 90th percentile"
+
+
+def test_without_the_reference_there_is_no_ratio() -> None:
+    """A ratio to a subject that failed must be blank, with the reason, and no verdict."""
+    cell = _cell()
+    del cell.rounds["teacher"]
+    cell.faults["teacher"] = "out of memory"
+    ratio = result(cell, "student", "teacher")["ratio"]
+    assert ratio == {"value": None, "interval": None, "verdict": "CANNOT TELL", "why": "out of memory"}

@@ -1,0 +1,32 @@
+"""What every test stands on: one thread, no hub, and fake verbs that run a pipeline without torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+
+import pytest
+
+from compress.core.registry import CATALOGUES, Catalogue
+from compress.steps.base import STEPS
+from tests.fakes import VERBS, Fruit
+
+
+@pytest.fixture
+def fake_verbs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step catalogue with the verbs of tests.fakes only, so that no real step (and no torch) is imported."""
+    monkeypatch.setattr(STEPS, "_loaded", True)
+    monkeypatch.setattr(STEPS, "_methods", dict(VERBS))
+
+
+@pytest.fixture
+def fruits() -> Iterator[Catalogue[Fruit]]:
+    """An empty catalogue of kind `fruit`, gone again after the test."""
+    made: Catalogue[Fruit] = Catalogue("fruit", "fruits", ())
+    yield made
+    del CATALOGUES["fruit"]
