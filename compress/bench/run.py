@@ -22,6 +22,7 @@ from compress.corpora.corpus import Corpus
 from compress.tasks.base import TASKS, Task
 
 SCHEMA_VERSION = 1
+STARTING = 120.0  # seconds for imports, beyond `timeout`: many processes may start at once, from a cold disk
 
 
 def bench_models(
@@ -118,7 +119,7 @@ def _open_all(desk: Desk, command: Sequence[str]) -> None:
     for running in desk.alive():
         with desk.watch(running):
             assert running.worker is not None
-            running.opened.update(running.worker.receive())
+            running.opened.update(running.worker.receive(allow=STARTING))
     with desk.reporter.progress("load", len(desk.alive())) as bar:
         for running in desk.alive():
             with desk.watch(running):

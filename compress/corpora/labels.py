@@ -71,8 +71,8 @@ def label_index(
     train = seen["train"]
     naming = _naming(train, order, names, declared)
     named = {split: {naming(value): row for (_, value), row in one.rows.items()} for split, one in seen.items()}
+    _check_spread(named["train"], train)  # first: with the wrong column, every other message would mislead
     labels, warnings = _ordered(named, seen, order, declared if names is None else None, open_ended)
-    _check_spread(labels, named["train"], train)
     unused = [label for label in labels if label not in named["train"]]
     if unused and not warnings:
         warnings.append(f"no train row carries {', '.join(unused)}; a model cannot learn what it never sees")
@@ -163,12 +163,12 @@ def _unknown(place: str, row: int, label: str, known: Sequence[str], given: bool
     )
 
 
-def _check_spread(labels: Sequence[str], train: Mapping[str, int], seen: Seen) -> None:
+def _check_spread(train: Mapping[str, int], seen: Seen) -> None:
     if len(train) < 2:
         only = next(iter(train), "none")
         raise InputError(f"{seen.place}: every row has the label {only!r}; training needs at least two labels")
     rows = sum(seen.counts.values())
-    if len(labels) > MANY or (rows >= 20 and len(train) > rows / 2):
+    if len(train) > MANY or (rows >= 20 and len(train) > rows / 2):
         raise InputError(
             f"{seen.place}: {len(train)} different labels in {rows} rows, such as {next(iter(train))!r:.40}; "
             "is this the label column? (for scores use the task `regress`)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -30,6 +31,10 @@ class Bench(Step, BenchOptions):
         description="the reference (teacher) first: $steps, folders or hub names", min_length=1
     )
     corpus: CorpusRef = Field(description="texts to time and to score")
+
+    def files(self) -> list[Path]:
+        """Folders of models from outside."""
+        return [Path(model) for model in self.models if not model.startswith("$") and Path(model).is_dir()]
 
     def preflight(self) -> list[Fault]:
         """Models from outside that are not there, engines given to nobody."""

@@ -19,7 +19,7 @@ from compress.tasks.features import encode_rows
 from compress.train.folder import Loaded
 from compress.train.parity import Parity, parity
 
-DRAWS = 200
+DRAWS, HIT_DRAWS = 100, 2000
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ def compare(opened: Opened, runner: Engine, label: str, reporter: Reporter) -> t
 
 def _interval(found: Parity, task: Task, names: list[str]) -> list[float] | None:
     """The 95 % interval of the difference of the main metric: both forms scored on the same draws of rows."""
+    if task.metric == "accuracy":
+        return _accuracy_interval(found, task)
 
     def difference(drawn: np.ndarray) -> float:
         truth = np.concatenate([found.truth[row] for row in drawn])
@@ -73,4 +75,20 @@ def _interval(found: Parity, task: Task, names: list[str]) -> list[float] | None
         return task.score(theirs, truth, names)[task.metric] - task.score(mine, truth, names)[task.metric]
 
     interval = interval_of(bootstrap(difference, len(found.truth), DRAWS))
+    return None if interval is None else list(interval)
+
+
+def _accuracy_interval(found: Parity, task: Task) -> list[float] | None:
+    """The same for a share of hits, which needs no scorer and so allows many draws."""
+
+    def hits(outputs: list[np.ndarray]) -> np.ndarray:
+        rows = zip(outputs, found.truth, strict=True)
+        # For a vocabulary, `flatten` gives (loss, hit) in place of logits.
+        counted = [out[:, 1] if task.output == "vocabulary" else out.argmax(-1) == true for out, true in rows]
+        return np.array([row.sum() for row in counted], dtype=np.float64)
+
+    gained = hits(found.other) - hits(found.model)
+    counts = np.array([len(true) for true in found.truth])
+    draws = bootstrap(lambda rows: gained[rows].sum() / max(1, counts[rows].sum()), len(counts), HIT_DRAWS)
+    interval = interval_of(draws)
     return None if interval is None else list(interval)

@@ -18,6 +18,7 @@ from compress.losses.base import LOSSES, Loss
 from compress.steps.base import STEPS, Context, Step
 from compress.students.base import STUDENTS, StudentArchitecture
 from compress.tasks.base import TASKS, Task
+from compress.train.facts import positions
 from compress.train.folder import Loaded, load_model, save_student
 from compress.train.options import TrainOptions
 
@@ -63,7 +64,9 @@ class Distill(Step, TrainOptions):
         assert isinstance(task, Task)
         source = context.source(self.teacher)
         teacher, head = self._teacher(source, task, corpus, context)
-        max_length = self.max_length or teacher.max_length
+        max_length, most = self.max_length or teacher.max_length, positions(teacher.model)
+        if max_length > most:
+            raise InputError(f"max_length: {source} reads at most {most} tokens; set it to {most} or less")
         work = Distillation(task, corpus, teacher.tokenizer, max_length, self, context.reporter)
         measured: dict[str, Any] = {}
         if head:

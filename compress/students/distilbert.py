@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from transformers import DistilBertConfig, PreTrainedModel
@@ -21,7 +21,9 @@ class DistilBertStudent(StudentArchitecture):
     starts the student's `pre_classifier`.
     """
 
-    layers: int | Literal["half"] = Field("half", description="number of layers; half of the teacher's, rounded up")
+    layers: Annotated[int, Field(ge=1)] | Literal["half"] = Field(
+        "half", description="number of layers; half of the teacher's, rounded up"
+    )
     map: LayerMap = "uniform"
     init: Literal["teacher", "random"] = Field("teacher", description="copy the teacher's layers, or start at random")
     dropout: float | None = Field(None, ge=0, lt=1, description="null: the teacher's")

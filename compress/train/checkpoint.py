@@ -18,10 +18,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from compress.core.artifact import write_json
+from compress.core.errors import JobError
 from compress.core.hashing import file_sha256
 
 PREFIX = "checkpoint-"
@@ -96,22 +98,29 @@ class CheckpointWriter:
         """One checkpoint, and the older ones removed.
 
         moving: optimizer, scheduler and generators, for `torch.save`. state: what the loop knows besides, as JSON.
-        trainer_state: the Trainer's own, which its resume reads.
+        trainer_state: the Trainer's own, which its resume reads. Raises JobError when the disk refuses.
         """
         name = f"{PREFIX}{step:09d}"
         partial, final = self.work / f"{PARTIAL}{name}", self.work / name
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        save_file({key: value.cpu().contiguous() for key, value in weights_of(module).items()}, partial / WEIGHTS)
-        if best.weights is not None:
-            save_file(best.weights, partial / BEST)
-        torch.save(moving, partial / MOVING)
-        write_json(partial / STATE, state)
-        write_json(partial / TRAINER_STATE, trainer_state)
-        self._seal(step, partial)
-        shutil.rmtree(final, ignore_errors=True)
-        os.rename(partial, final)
-        _sync(self.work)
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            save_file({key: value.cpu().contiguous() for key, value in weights_of(module).items()}, partial / WEIGHTS)
+            if best.weights is not None:
+                save_file(best.weights, partial / BEST)
+            torch.save(moving, partial / MOVING)
+            write_json(partial / STATE, state)
+            write_json(partial / TRAINER_STATE, trainer_state)
+            self._seal(step, partial)
+            shutil.rmtree(final, ignore_errors=True)
+            os.rename(partial, final)
+            _sync(self.work)
+        except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors hide an OSError in theirs
+            shutil.rmtree(partial, ignore_errors=True)
+            raise JobError(
+                f"{partial}: the checkpoint of step {step} could not be written ({error}). The one before is kept: "
+                "make room and run again, and training goes on from it"
+            ) from error
         self._forget_older()
         return final
 

@@ -13,7 +13,12 @@ _INPUTS = ("input_ids", "token_type_ids", "attention_mask")
 
 def longest_input(model: PreTrainedModel, tokenizer: Any) -> int:
     """Tokens that the position embeddings, and the tokenizer's own limit, allow."""
-    limit = min(int(tokenizer.model_max_length), int(getattr(model.config, "max_position_embeddings", 512)))
+    return min(int(tokenizer.model_max_length), positions(model))
+
+
+def positions(model: PreTrainedModel) -> int:
+    """Tokens that the position embeddings allow."""
+    limit = int(getattr(model.config, "max_position_embeddings", 512))
     for name, module in model.base_model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
             # RoBERTa counts positions from padding_idx + 1, so that many rows are never used.

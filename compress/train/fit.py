@@ -17,7 +17,7 @@ from compress.core.reporter import Reporter
 from compress.train.batches import TrainData
 from compress.train.checkpoint import Found, load_best, newest_complete, put_weights, weights_of
 from compress.train.options import TrainOptions
-from compress.train.place import resolve_device, resolve_precision
+from compress.train.place import keep_freed_memory, resolve_device, resolve_precision
 from compress.train.progress import Pace
 from compress.train.trainer import Evaluate, Job, Loop, Loss
 
@@ -97,11 +97,15 @@ def fit(
         _train(loop, found, reporter)
         loop.pace.tell()
     module.to("cpu")
-    last = loop.state.global_step
     if loop.best.weights is not None:
         put_weights(module, loop.best.weights)
     module.eval()
     module.zero_grad(set_to_none=True)
+    return _result(loop, found)
+
+
+def _result(loop: Loop, found: Found | None) -> FitResult:
+    last = loop.state.global_step
     return FitResult(
         best_step=loop.best.step if loop.best.weights is not None else last,
         best_metric=loop.best.metric,
@@ -111,12 +115,13 @@ def fit(
         stopped_early=loop.stopped_early,
         history=loop.history,
         resumed_from=found.step if found else None,
-        precision=precision,
-        device=device.type,
+        precision=loop.job.precision,
+        device=loop.job.device.type,
     )
 
 
 def _train(loop: Loop, found: Found | None, reporter: Reporter) -> None:
+    keep_freed_memory()
     loop.job.module.train()
     if found is None:
         loop.train()

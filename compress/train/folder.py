@@ -82,6 +82,7 @@ def load_model(
         )  # fmt: skip
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
     missing = _check_report(source, model, report, fresh_head)
+    _check_finite(source, model)
     _check_tokenizer(source, model, tokenizer)
     if auto_class == _AUTO_CLASSES["tag"] and missing:
         _prefix_words(tokenizer)
@@ -228,6 +229,16 @@ def _check_report(source: str, model: PreTrainedModel, report: dict[str, Any], f
             f"{list(wanted)}; use a checkpoint with as many labels as the data, or one without a head"
         )
     return missing
+
+
+def _check_finite(source: str, model: PreTrainedModel) -> None:
+    """safetensors holds NaN without complaint: what broke in an earlier training would break this one."""
+    broken = [name for name, weight in model.state_dict().items() if not torch.isfinite(weight).all()]
+    if broken:
+        raise InputError(
+            f"{source}: has NaN or infinite weights ({', '.join(broken[:3])}); its training broke. Use another "
+            "checkpoint, or train it again with a lower learning rate"
+        )
 
 
 def _in_body(model: PreTrainedModel, name: str) -> bool:

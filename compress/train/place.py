@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import platform
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -33,3 +35,17 @@ def resolve_precision(precision: str, device: torch.device) -> str:
 def arithmetic(precision: str, device: torch.device) -> AbstractContextManager[object]:
     """The context of a forward pass: bf16 autocast, or nothing. `precision` is `fp32` or `bf16`."""
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what training frees at every step instead of handing it back to the kernel.
+
+    Gradients of an embedding are tens of MB, allocated and freed once per update: mapped and zeroed page by page each
+    time, they cost about 7 % of a step of a 6x384 model on a CPU. Elsewhere than on glibc nothing is done.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of malloc.h
+    mallopt = ctypes.CDLL(None).mallopt
+    mallopt(trim_threshold, (1 << 31) - 1)
+    mallopt(mmap_max, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.bad_input.scene import RUN, Case, both, cell, data, edit, put, remove, rows
 
-REGRESS = edit("classify: {text: text, label: label}", "regress: {text: text, score: score}")
+REGRESS = edit("classify: {text: text, label: label}", "regress: {text: text, target: score}")
 TRAIN = "data/train.jsonl"
 
 CASES = [
@@ -93,13 +93,19 @@ CASES = [
     Case(
         "scores taken for labels",
         f"{RUN} --set steps.corpus.prepare.task.classify.label=score",
-        (f"{TRAIN}: row 2", "is a fraction", "regress"),
+        (TRAIN, "160 different labels in 160 rows", "is this the label column?", "regress"),
     ),
     Case(
         "texts taken for labels",
         f"{RUN} --set steps.corpus.prepare.task.classify.label=text",
         (TRAIN, "different labels in 64 rows", "is this the label column?"),
         data([{"text": f"row {number}", "label": "x"} for number in range(64)]),
+    ),
+    Case(
+        "a fraction for a label",
+        f"{RUN} --set steps.corpus.prepare.task.classify.label=score",
+        (f"{TRAIN}: row 2", "0.5 is a fraction", "regress"),
+        data([{"text": f"row {number}", "score": number % 4 / 2} for number in range(1, 40)]),
     ),
     Case("a broken line of JSON", RUN, (f"{TRAIN}:2: not JSON", "column 2"), put(TRAIN, '{"text": "a"}\n{text: b}\n')),
     Case("a JSON array", RUN, (f"{TRAIN}:1", "one object per line"), put(TRAIN, '[{"text": "a", "label": "b"}]')),

@@ -49,6 +49,15 @@ def other_tokens(root: Path) -> None:
     path.write_text(json.dumps(tokenizer))
 
 
+def more_tokens(root: Path) -> None:
+    """A tokenizer of a larger model."""
+    path = root / "model/tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary |= {f"token{number}": len(vocabulary) + number for number in range(500)}
+    path.write_text(json.dumps(tokenizer))
+
+
 def pickled(root: Path) -> None:
     """Weights as torch.save writes them."""
     (root / WEIGHTS).unlink()
@@ -131,10 +140,21 @@ CASES = [
     Case(
         "weights of another shape than the config",
         RUN,
-        ("model", "shape"),
+        ("model", "intermediate.dense", "do not belong together"),
         outside_teacher(config(intermediate_size=48)),
     ),
-    Case("a vocabulary larger than the embedding", RUN, ("model", "vocabulary"), outside_teacher(config(vocab_size=3))),
+    Case(
+        "an embedding of another size than the config",
+        RUN,
+        ("model", "word_embeddings", "do not belong together"),
+        outside_teacher(config(vocab_size=3)),
+    ),
+    Case(
+        "a vocabulary that does not fit the embedding",
+        RUN,
+        ("model", "tokenizer knows", "and the model only", "do not belong together"),
+        outside_teacher(more_tokens),
+    ),
     Case(
         "a start whose vocabulary is another",
         RUN,
@@ -162,20 +182,28 @@ CASES = [
         f"{SET} {STUDENT}.student.distilbert.layers=3",
         ("recipe.yaml:20: steps.student.distill", "the student has 3 layers, the teacher 2", "shallower student"),
     ),
-    Case("no layers", f"{SET} {STUDENT}.student.distilbert.layers=0", ("layers",)),
+    Case(
+        "no layers",
+        f"{SET} {STUDENT}.student.distilbert.layers=0",
+        ("recipe.yaml:23: steps.student.distill.student.distilbert.layers", "expected greater than or equal to 1"),
+    ),
     Case(
         "a wider student than the weights to truncate",
         f'{SET} "{STUDENT}.student={{tinybert: {{layers: 1, width: 64, heads: 2, init: truncated}}}}"',
         ("recipe.yaml:20: steps.student.distill", "64"),
     ),
-    Case("longer inputs than the teacher has positions", f"{SET} {STUDENT}.max_length=4000", ("4000",)),
+    Case(
+        "longer inputs than the teacher has positions",
+        f"{SET} {STUDENT}.max_length=4000",
+        ("recipe.yaml:20: steps.student.distill", "max_length", "at most 16 tokens", "16 or less"),
+    ),
     Case(
         "a softmax over one regression output",
         RUN,
         ("steps.student.distill", "logits_kl", "one output", "logits_mse"),
         both(
-            edit("classify: {text: text, label: label}", "regress: {text: text, score: score}"),
-            edit("epochs: 8", "epochs: 20"),
+            edit("classify: {text: text, label: label}", "regress: {text: text, target: score}"),
+            edit("epochs: 12", "epochs: 20"),
         ),
     ),
     Case(

@@ -18,7 +18,7 @@ CASES = [
         "a misspelt option",
         RUN,
         ("recipe.yaml:13: steps.teacher.teach.epohcs", "not an option of teach", 'did you mean "epochs"?'),
-        edit("epochs: 8", "epohcs: 8"),
+        edit("epochs: 12", "epohcs: 12"),
     ),
     Case(
         "a misspelt option of a loss",
@@ -53,7 +53,7 @@ CASES = [
         "a text for a number",
         RUN,
         ("recipe.yaml:13: steps.teacher.teach.epochs", "expected a number, came str 'six'"),
-        edit("epochs: 8", "epochs: six"),
+        edit("epochs: 12", "epochs: six"),
     ),
     Case("true for a number", f"{SET} seed=true", ("recipe.yaml:2: seed", "expected a whole number", "came True")),
     Case("a negative seed", f"{SET} seed=-3", ("recipe.yaml:2: seed", "from 0 to 2^32 - 1, came -3")),

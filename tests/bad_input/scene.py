@@ -33,9 +33,9 @@ steps:
       corpus: $corpus
       model:
         scratch: {layers: 2, width: 32, heads: 2, ffn: 64, dropout: 0.0, tokenizer: {wordpiece: {size: 200}}}
-      epochs: 8
+      epochs: 12
       batch_size: 16
-      learning_rate: 5e-3
+      learning_rate: 4e-3
       max_length: 16
       precision: fp32
       device: cpu

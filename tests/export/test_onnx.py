@@ -32,7 +32,7 @@ def test_trial_batches_cover_the_shapes_that_break(family: str) -> None:
 
 def test_the_export_equals_eager_at_new_shapes(tmp_path: Path) -> None:
     """A graph that holds only at the shapes on which it was checked."""
-    model = model_of("bert", "classify", layers=2)
+    model = model_of("bert", "classify")
     facts = Onnx().export(model, trial_batches(model.config, INPUTS["bert"], LONGEST), LONGEST, tmp_path)
     assert facts["file"] == "model.onnx" and facts["difference_from_eager"] < 1e-5
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]

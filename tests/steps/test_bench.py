@@ -49,6 +49,12 @@ def test_the_key_holds_what_decides_the_numbers() -> None:
     assert identity(_bench(timeout=9.0)) == identity(_bench())
 
 
+def test_a_model_from_outside_is_read_for_the_key(tmp_path: Path) -> None:
+    """Another model under the same path must not be reported with the old numbers."""
+    folder = make_model(tmp_path / "model")
+    assert _bench(models=["$teacher", str(folder), "some/hub-model"]).files() == [folder]
+
+
 def test_faults_are_seen_before_anything_is_spent(tmp_path: Path) -> None:
     """A path that is not there must not surface after an hour of training."""
     faults = _bench(models=["$teacher", str(tmp_path / "missing")], engine={"student": "onnx"}).preflight()

@@ -57,7 +57,8 @@ def _objects(path: Path) -> Iterator[dict[str, Any]]:
                 hint = "; a JSON array is not JSON Lines: write one object per line" if line.lstrip()[0] == "[" else ""
                 raise InputError(f"{path}:{number}: not JSON ({error.msg} at column {error.colno}){hint}") from error
             if not isinstance(row, dict):
+                hint = "; a JSON array is not JSON Lines: write one object per line" if isinstance(row, list) else ""
                 raise InputError(
-                    f"{path}:{number}: expected an object {{...}}, came {type(row).__name__} {line[:40]!r}"
+                    f"{path}:{number}: expected an object {{...}}, came {type(row).__name__} {line[:40]!r}{hint}"
                 )
             yield row

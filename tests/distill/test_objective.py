@@ -1,0 +1,93 @@
+"""The objective: weights, projections, and a teacher that nothing can disturb."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from compress.core.errors import InputError
+from compress.distill.objective import TEACHER_LOGITS, Objective
+from compress.losses.attention_mse import AttentionMSE
+from compress.losses.hard_ce import HardCE
+from compress.losses.hidden_mse import HiddenMSE
+from compress.losses.logits_kl import LogitsKL
+from compress.losses.logits_mse import LogitsMSE
+from tests.models import batch, tiny
+
+
+def labelled() -> dict[str, torch.Tensor]:
+    return {**batch(), "labels": torch.tensor([0, 2]), "outputs": torch.ones(2, dtype=torch.bool)}
+
+
+def test_total_is_the_weighted_sum_of_the_terms() -> None:
+    """Prevents a weight that is read and not used, and two losses of one name that overwrite each other's record."""
+    losses = [LogitsKL(weight=0.5), LogitsMSE(weight=3.0), LogitsMSE(weight=1.0)]
+    objective = Objective(tiny("bert", layers=2), tiny("bert"), losses).eval()
+    total, terms = objective(labelled())
+    assert set(terms) == {"logits_kl", "logits_mse", "logits_mse#3"}
+    expected = 0.5 * terms["logits_kl"] + 4 * terms["logits_mse"]
+    assert total.item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_the_teacher_stays_in_eval_mode_without_gradients_and_out_of_the_state() -> None:
+    """Prevents dropout in the teacher, gradients through it, and a checkpoint that carries it."""
+    teacher = tiny("bert")
+    objective = Objective(tiny("bert", layers=2), teacher, [LogitsMSE(), HiddenMSE(), AttentionMSE()])
+    objective.train()
+    assert not teacher.training and objective.student.training
+    total, _ = objective(labelled())
+    total.backward()
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+    mine = sum(value.numel() for value in objective.student.state_dict().values())
+    assert sum(value.numel() for value in objective.state_dict().values()) == mine
+
+
+def test_projections_bridge_widths_and_never_reach_the_student() -> None:
+    """Prevents projections inside the saved student, and missing ones when widths differ."""
+    student = tiny("bert", layers=2, width=8)
+    names = set(student.state_dict())
+    objective = Objective(student, tiny("bert"), [HiddenMSE(), AttentionMSE()])
+    assert sorted(name for name, _ in objective.projections.named_parameters()) == [
+        "0.0.weight", "0.1.weight", "0.2.weight",
+    ]  # fmt: skip
+    total, _ = objective(labelled())
+    total.backward()
+    assert all(parameter.grad is not None for parameter in objective.projections.parameters())
+    assert set(student.state_dict()) == names
+    equal = Objective(tiny("bert", layers=2), tiny("bert"), [HiddenMSE()])
+    assert len(equal.projections) == 0
+
+
+def test_stored_logits_give_the_live_loss() -> None:
+    """Prevents stored signals that change the result: the teacher is not run, and the value is the same."""
+    teacher = tiny("bert")
+    objective = Objective(tiny("bert", layers=2), teacher, [LogitsKL()]).eval()
+    live, _ = objective(labelled())
+    with torch.no_grad():
+        held = teacher(**batch()).logits
+    calls: list[int] = []
+    teacher.register_forward_hook(lambda *_: calls.append(1))
+    stored, _ = objective({**labelled(), TEACHER_LOGITS: held})
+    assert stored.item() == live.item() and not calls
+
+
+def test_without_a_teacher_only_losses_on_labels_work() -> None:
+    """Prevents an undistilled student that secretly needs a teacher, and a crash deep inside when one is missing."""
+    student = tiny("bert", layers=2)
+    total, terms = Objective(student, None, [HardCE()])(labelled())
+    assert set(terms) == {"hard_ce"} and total.requires_grad
+    with pytest.raises(InputError, match="none was given"):
+        Objective(student, None, [HardCE(), LogitsKL()])
+
+
+def test_close_leaves_a_stock_model() -> None:
+    """Prevents hooks that live on in the student that is saved."""
+    student = tiny("bert", layers=2)
+    Objective(student, tiny("bert"), [HiddenMSE()]).close()
+    assert not any(module._forward_hooks for module in student.modules())
+
+
+def test_a_map_past_the_depth_is_refused_before_training() -> None:
+    """Prevents a job that dies after hours, or compares layers that are not there."""
+    with pytest.raises(InputError, match="teacher layer 7"):
+        Objective(tiny("bert", layers=2), tiny("bert"), [HiddenMSE(map=[[1, 7]])])

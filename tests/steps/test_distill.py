@@ -1,0 +1,122 @@
+"""The distill step on models small enough for a second."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoModelForSequenceClassification, pipeline
+
+from compress.core.artifact import ArtifactWriter, verify
+from compress.core.errors import InputError
+from compress.steps.base import Context
+from compress.steps.distill import Distill
+from tests.teachers.helpers import Ears, corpus_of, sentences, small_checkpoint, small_corpus, taught
+
+QUICK: dict[str, Any] = {"epochs": 2, "learning_rate": 5e-3, "batch_size": 16, "precision": "fp32"}
+TINY = {"tinybert": {"layers": 1, "width": 16, "heads": 2, "ffn": 32, "dropout": 0.0}}
+
+KEEN = {"tinybert": {"layers": 1, "width": 32, "heads": 2, "ffn": 64, "dropout": 0.0, "init": "truncated"}}
+
+
+@pytest.fixture(scope="module")
+def taught_teacher(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A corpus and a teacher that knows it."""
+    folder = tmp_path_factory.mktemp("distill")
+    corpus = small_corpus(folder / "corpus")
+    body = small_checkpoint(folder / "body")
+    return corpus, taught(str(body), corpus, folder / "teacher")
+
+
+def distilled(corpus: Path, teacher: Path, folder: Path, reporter: Ears | None = None, **options: Any) -> Path:
+    """Run `distill` as a recipe does and write its artifact."""
+    given = {"student": TINY, "losses": ["logits_kl"], **QUICK, **options}
+    step = Distill.model_validate({"corpus": "$corpus", "teacher": "$teacher", **given})
+    writer = ArtifactWriter(folder)
+    inputs = {"$corpus": corpus, "$teacher": teacher}
+    if isinstance(options.get("start"), str):
+        inputs[options["start"]] = folder.parent / options["start"].removeprefix("$")
+    context = Context("student", inputs, writer.open(), folder.parent / f"{folder.name}-work", 7, reporter or Ears())
+    step.run(context)
+    return writer.commit({"kind": "Model", "key": "s", "about": context.about, "measured": context.measured})
+
+
+def test_writes_a_stock_student_that_learnt(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:
+    """Prevents a student that only we can open, or that learnt nothing, or whose record lacks the teacher."""
+    losses = ["logits_kl", {"hidden_mse": {"map": "last"}}, {"attention_mse": {"map": "last"}}, "hard_ce"]
+    folder = distilled(*taught_teacher, tmp_path / "student", losses=losses, student=KEEN, epochs=4)
+    manifest = verify(folder, "Model")
+    measured = manifest["measured"]
+    assert measured["dev"]["accuracy"] > 0.9 and measured["retained"] > 0.9
+    assert set(measured["first_batch"]) == {"logits_kl", "hidden_mse", "attention_mse", "hard_ce"}
+    assert measured["teacher"]["dev"]["accuracy"] > measured["chance"]
+    assert set(manifest["about"]["labels"]) == {"bad", "good"}
+    AutoModelForSequenceClassification.from_pretrained(folder)
+    assert pipeline("text-classification", model=str(folder))("the film was lovely")[0]["label"] in ("bad", "good")
+
+
+def test_half_of_the_teacher_and_the_same_without_a_teacher(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:
+    """Prevents a comparison of two different students: same shape and start, labels instead of a teacher."""
+    students = {}
+    for name, losses in (("half", ["logits_mse"]), ("alone", ["hard_ce"])):
+        folder = distilled(*taught_teacher, tmp_path / name, student="distilbert", losses=losses)
+        students[name] = json.loads((folder / "manifest.json").read_text())
+    assert students["half"]["about"]["family"] == "distilbert"
+    assert students["half"]["about"]["inherited"] == students["alone"]["about"]["inherited"]
+    assert students["half"]["about"]["inherited"]["layers"] == {"1": 2}
+    assert students["half"]["about"]["uses_teacher"] and not students["alone"]["about"]["uses_teacher"]
+
+
+def test_two_stages(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:
+    """Prevents a `start:` that is read and not used: the second stage begins where the first ended."""
+    _, teacher = taught_teacher
+    text = [{"text": row["text"]} for row in sentences(64, 9)]
+    plain = corpus_of(tmp_path / "plain", {"train": text, "dev": text[:8]}, {"mask": {"text": "text"}}, [])
+    losses = [{"hidden_mse": {"map": "last"}}]
+    general = distilled(plain, teacher, tmp_path / "general", losses=losses)
+    facts = verify(general)
+    assert not facts["about"]["trained_head"] and "dev" not in facts["measured"]
+    folder = distilled(*taught_teacher, tmp_path / "task", start="$general")
+    assert verify(folder)["about"]["inherited"]["start"] == "$general"
+
+
+def test_a_start_of_another_shape_is_refused(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:
+    """Prevents a start that is silently dropped or half loaded."""
+    distilled(*taught_teacher, tmp_path / "other")
+    wide = {"tinybert": {"layers": 2, "width": 16, "heads": 2, "ffn": 32}}
+    with pytest.raises(InputError, match="not of the student's shape"):
+        distilled(*taught_teacher, tmp_path / "student", start="$other", student=wide)
+
+
+def test_labels_in_another_order_are_refused(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:
+    """Prevents MNLI at 10 %: a teacher whose outputs mean the other label."""
+    corpus = small_corpus(tmp_path / "turned", labels=("good", "bad"))
+    with pytest.raises(InputError, match=r"labels: \['bad', 'good'\]"):
+        distilled(corpus, taught_teacher[1], tmp_path / "student")
+
+
+def test_an_untaught_teacher_is_refused(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:
+    """Prevents distilling from a teacher that was never fine-tuned, which others do with exit code 0."""
+    body = small_checkpoint(tmp_path / "body")
+    with pytest.raises(InputError, match="no trained head"):
+        distilled(taught_teacher[0], body, tmp_path / "one")
+    headed = small_checkpoint(tmp_path / "headed", labels=["bad", "good"])
+    one_sided = sentences(64, 2)
+    corpus = corpus_of(
+        tmp_path / "corpus",
+        {"train": sentences(64, 1), "dev": one_sided[1::2] + one_sided[:1]},
+        {"classify": {"text": "text", "text_pair": None, "label": "label"}},
+        ["bad", "good"],
+    )
+    with pytest.raises(InputError, match="nothing to distil"):
+        distilled(corpus, headed, tmp_path / "two")
+
+
+def test_other_tokens_are_refused(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:
+    """Prevents a start whose embedding rows mean other tokens."""
+    other = small_checkpoint(tmp_path / "other", family="roberta", labels=["bad", "good"])
+    assert other.is_dir()
+    with pytest.raises(InputError, match="vocabulary"):
+        distilled(*taught_teacher, tmp_path / "student", start="$other")
