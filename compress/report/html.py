@@ -72,6 +72,8 @@ def tiles(report: Mapping[str, Any]) -> list[Tile]:
     if numbers.value_of(top["faster"]):
         text, spread = numbers.times(numbers.value_of(top["faster"]), numbers.interval_of(top["faster"]))
         word = str(top["faster"].get("verdict") or "FASTER").lower()
+        if word == "cannot tell":
+            text, word = "?", "faster or slower: cannot tell"
         change = _from_to(reference, subject, lambda s: _median(s, top["cell"]))
         found.append(Tile(text, word if word != "slower" else "of its speed", f"{change} {spread}".strip()))
     if top["smaller"]:

@@ -19,7 +19,8 @@ def decimals(value: float, interval: Interval = None, figures: int = 3) -> int:
     if half > 0:
         lead = math.floor(math.log10(half))
         second = 1 if half / 10**lead < 1.995 else 0
-        return min(6, second - lead)
+        least = -math.floor(math.log10(abs(value))) if value else 0  # one digit of the value is shown, however noisy
+        return min(6, max(second - lead, least))
     if value == 0 or not math.isfinite(value):
         return 0
     return max(0, figures - 1 - math.floor(math.log10(abs(value))))

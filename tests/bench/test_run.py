@@ -15,7 +15,7 @@ from compress.bench.run import bench_models
 from compress.core.errors import InputError, JobError
 from tests.bench.helpers import make_corpus, make_model
 
-ODD = (sys.executable, "-m", "tests.bench.odd_subject")
+ODD = (sys.executable, str(Path(__file__).with_name("odd_subject.py")))
 QUICK: dict[str, Any] = {"batch_sizes": [1, 2], "lengths": [8, 999], "seconds": 0.02, "rounds": 3, "threads": 1}
 
 

@@ -18,6 +18,7 @@ from compress.report import numbers
         (1234.5, None, "1\u2009234"),
         (0.04567, None, "0.0457"),
         (0.0, None, "0"),
+        (2.6, (0.1, 400.0), "3"),
     ],
 )
 def test_digits_follow_the_noise(value: float, interval: tuple[float, float] | None, shown: str) -> None:

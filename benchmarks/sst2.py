@@ -1,0 +1,170 @@
+"""SST-2 with a real pretrained body: half, two and one layers, a 4 x 312 student, and each without a teacher.
+
+    python -m benchmarks.sst2 --data DATA/sst2 --books DATA/novels --body MODEL [--seeds 1 2 3] [--out runs]
+
+Purpose: the README's table. Runs configs/recipes/sst2-half.yaml and sst2-tiny.yaml once per seed (the teacher and the
+general stage are shared, their seed is fixed) and measures speed with the first seed. Finished steps are skipped, so a
+broken run goes on. `--collect` only reads finished runs. Writes results/sst2.json. Accuracy is on dev, which picked
+the best evaluation of each training and nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.claims import claim
+from benchmarks.record import record
+
+ROOT = Path(__file__).resolve().parents[1]
+RECIPES = {"half": ROOT / "configs/recipes/sst2-half.yaml", "tiny": ROOT / "configs/recipes/sst2-tiny.yaml"}
+STUDENTS = {"half": ("half", "half-alone", "two", "one", "int8"), "tiny": ("tiny", "tiny-alone", "int8")}
+T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
+MB = 1e6
+Accuracies = dict[str, list[float]]
+
+
+def main() -> None:
+    """Run what is not finished, then collect."""
+    options = arguments()
+    if not options.collect:
+        for seed in options.seeds:
+            for name in RECIPES:
+                run_recipe(name, seed, options, measured=seed == options.seeds[0])
+    first = {name: folder(options.out, name, options.seeds[0]) for name in RECIPES}
+    found = {name: accuracies(name, options.out, options.seeds) for name in RECIPES}
+    speeds = {name: bench_of(first[name] / "speed") for name in RECIPES}
+    rows = [row for name in RECIPES for row in table(name, found[name], speeds[name], first[name])]
+    machine = json.loads((first["half"] / "teacher" / "manifest.json").read_text())["environment"]
+    path = record("sst2", options.seeds, rows, claims(found, speeds["half"], first["half"]), machine)
+    print(path.relative_to(ROOT))
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="folder with train.jsonl and dev.jsonl")
+    parser.add_argument("--books", required=True, help="folder of plain text for the general stage")
+    parser.add_argument("--body", required=True, help="folder of the pretrained body")
+    parser.add_argument("--out", type=Path, default=ROOT / "runs")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--only", choices=sorted(RECIPES), help="one recipe, so that two processes can share the work")
+    parser.add_argument("--collect", action="store_true", help="run nothing, read finished runs")
+    return parser.parse_args()
+
+
+def folder(out: Path, name: str, seed: int) -> Path:
+    """The run folder of a recipe and seed."""
+    return out / f"sst2-{name}-{seed}"
+
+
+def run_recipe(name: str, seed: int, options: argparse.Namespace, *, measured: bool) -> None:
+    """One recipe with one seed; `measured` also benches it."""
+    if options.only not in (None, name):
+        return
+    from compress.pipeline.recipe import load_recipe
+    from compress.pipeline.run import run
+
+    settings = [f"settings.data={options.data}", f"settings.body={options.body}"]
+    if name == "tiny":
+        settings.append(f"settings.books={options.books}")
+    recipe = load_recipe(RECIPES[name], [*settings, f"seed={seed}"])
+    run(recipe, folder(options.out, name, seed), until=None if measured else "int8")
+
+
+def accuracies(name: str, out: Path, seeds: Sequence[int]) -> Accuracies:
+    """Dev accuracy in per cent, by step, one per seed."""
+    found: Accuracies = {}
+    for step in ("teacher", *STUDENTS[name]):
+        manifests = [json.loads((folder(out, name, seed) / step / "manifest.json").read_text()) for seed in seeds]
+        found[step] = [100 * manifest["measured"]["dev"]["accuracy"] for manifest in manifests]
+    return found
+
+
+def bench_of(measures: Path) -> dict[str, dict[str, Any]]:
+    """The subjects of a Measures artifact, by name."""
+    document = json.loads((measures / "measures.json").read_text())
+    return {subject["name"]: subject for subject in document["subjects"]}
+
+
+def table(name: str, found: Accuracies, speeds: dict[str, Any], first: Path) -> list[dict[str, Any]]:
+    """One row per model: mean accuracy and its spread over seeds, share kept, size, speed."""
+    rows = []
+    teacher = statistics.mean(found["teacher"])
+    for step, values in found.items():
+        if name == "tiny" and step == "teacher":
+            continue
+        about = json.loads((first / step / "manifest.json").read_text())["about"]
+        cell = cell_of(speeds[step]) if step in speeds else {}
+        size = speeds.get(step, {}).get("size", {}).get("total", {}).get("value")
+        rows.append(
+            {
+                "model": step if name == "half" or step != "int8" else "tiny-int8",
+                "shape": f"{about['architecture']['layers']} x {about['architecture']['width']}",
+                "runs on": " ".join([*about["engine"], *[facts["dtype"] for facts in about["engine"].values()]]),
+                "accuracy": round(statistics.mean(values), 2),
+                "spread": [round(min(values), 2), round(max(values), 2)],
+                "kept": round(100 * statistics.mean(values) / teacher, 2),
+                "by_seed": [round(value, 4) for value in values],
+                "size_mb": None if size is None else round(size / MB, 1),
+                "smaller": speeds.get(step, {}).get("size_ratio"),
+                "p50_ms": (cell.get("p50") or {}).get("value"),
+                "faster": (cell.get("ratio") or {}).get("value"),
+                "faster_interval": (cell.get("ratio") or {}).get("interval"),
+            }
+        )
+    return rows
+
+
+def cell_of(subject: dict[str, Any]) -> dict[str, Any]:
+    """Batch 1 over the corpus's own length mix."""
+    cells: list[dict[str, Any]] = subject["latency"]
+    return next(cell for cell in cells if cell["mix"] == "corpus" and cell["batch"] == 1)
+
+
+def over_seeds(values: Sequence[float]) -> list[float]:
+    """The 95 % interval of the mean over seeds (Student's t)."""
+    mean = statistics.mean(values)
+    if len(values) < 2:
+        return [mean, mean]
+    half = T_95.get(len(values), 1.96) * statistics.stdev(values) / len(values) ** 0.5
+    return [mean - half, mean + half]
+
+
+def claims(found: dict[str, Accuracies], speeds: dict[str, Any], first: Path) -> list[dict[str, Any]]:
+    """One claim for each number that was promised."""
+    half, tiny = found["half"], found["tiny"]
+
+    def kept(step: str, group: Accuracies) -> list[float]:
+        return [100 * mine / theirs for mine, theirs in zip(group[step], group["teacher"], strict=True)]
+
+    def gap(one: str, two: str, group: Accuracies) -> list[float]:
+        return [a - b for a, b in zip(group[one], group[two], strict=True)]
+
+    def seeds(name: str, values: list[float], target: str, unit: str) -> dict[str, Any]:
+        return claim(name, statistics.mean(values), target, unit, over_seeds(values))
+
+    parity = json.loads((first / "int8" / "manifest.json").read_text())["measured"]["size"]
+    corpus: Callable[[str], dict[str, Any]] = lambda step: cell_of(speeds[step])["ratio"]  # noqa: E731
+    return [
+        seeds("half depth: share of the teacher's accuracy", kept("half", half), ">= 100", "%"),
+        seeds("half depth: above the same without a teacher", gap("half", "half-alone", half), ">= 1.5", "points"),
+        seeds("two layers: share of the teacher's accuracy", kept("two", half), ">= 98.5", "%"),
+        seeds("one layer: share of the teacher's accuracy", kept("one", half), ">= 96", "%"),
+        claim("half depth: faster in the same engine", corpus("half")["value"], ">= 1.8", "times",
+              corpus("half")["interval"]),
+        seeds("its int8: below its float", gap("half", "int8", half), "<= 0.3", "points"),
+        claim("its int8: smaller than its float", parity["ratio"], ">= 3.5", "times"),
+        claim("its int8: faster than the fp32 teacher in eager torch", corpus("int8")["value"], ">= 5", "times",
+              corpus("int8")["interval"]),
+        seeds("4 x 312: share of the teacher's accuracy", kept("tiny", tiny), ">= 95", "%"),
+        seeds("4 x 312: above the same without a teacher", gap("tiny", "tiny-alone", tiny), ">= 3", "points"),
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
