@@ -12,9 +12,9 @@ from transformers import PreTrainedModel
 from compress.core.errors import InputError
 from compress.core.reporter import Reporter
 from compress.tasks.base import Task
+from compress.tasks.features import encode_rows
 from compress.train.batches import Collate, Feature
 from compress.train.evaluate import inputs_of
-from teachers.data import encode_rows
 
 SAMPLE = 2000
 BEYOND = 32

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from compress.tasks.features import collator, encode_rows, lengths
 from compress.train.batches import Feature, TrainData
 from compress.train.evaluate import collect
 from compress.train.fit import fit
 from compress.train.options import TrainOptions
 from compress.train.place import resolve_device
 from teachers.checks import above_chance, check_finite, text_shares
-from teachers.data import collator, encode_rows, lengths
 from teachers.modes.base import Mode
 from teachers.origins.base import Need, Start
 from teachers.warm_up import task_loss

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from compress.core.artifact import write_json
 from compress.core.hashing import file_sha256
 from compress.tasks.base import Task
+from compress.tasks.features import collator, encode_rows, lengths
 from compress.tasks.mask import Mask
 from compress.train.batches import Batch, TrainData
 from compress.train.evaluate import inputs_of
@@ -24,7 +25,6 @@ from compress.train.fit import fit
 from compress.train.meter import Terms
 from compress.train.options import TrainOptions
 from compress.train.trainer import Loss
-from teachers.data import collator, encode_rows, lengths
 from teachers.heads import model_of, move_body
 from teachers.origins.base import Need
 

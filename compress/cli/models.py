@@ -46,7 +46,7 @@ def _show(row: Any, prediction: dict[str, Any], as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps({"input": row, **prediction}, ensure_ascii=False) + "\n")
         return
-    out().print(escape(f"{_said(prediction)}\t{_one_line(row)}"), soft_wrap=True)
+    typer.echo(f"{_said(prediction)}\t{_one_line(row)}")  # Rich would turn the tabs into spaces
 
 
 def _said(prediction: dict[str, Any]) -> str:

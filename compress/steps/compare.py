@@ -14,10 +14,10 @@ from compress.bench.statistics import bootstrap, interval_of
 from compress.core.reporter import Reporter
 from compress.corpora.corpus import Corpus
 from compress.runtime.engines.base import Engine
+from compress.steps.parity import Parity, parity
 from compress.tasks.base import Task
 from compress.tasks.features import encode_rows
 from compress.train.folder import Loaded
-from compress.train.parity import Parity, parity
 
 DRAWS, HIT_DRAWS = 100, 2000
 

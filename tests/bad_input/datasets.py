@@ -104,7 +104,7 @@ CASES = [
     Case(
         "a fraction for a label",
         f"{RUN} --set steps.corpus.prepare.task.classify.label=score",
-        (f"{TRAIN}: row 2", "0.5 is a fraction", "regress"),
+        (f"{TRAIN}: row 1", "0.5 is a fraction", "regress"),
         data([{"text": f"row {number}", "score": number % 4 / 2} for number in range(1, 40)]),
     ),
     Case("a broken line of JSON", RUN, (f"{TRAIN}:2: not JSON", "column 2"), put(TRAIN, '{"text": "a"}\n{text: b}\n')),

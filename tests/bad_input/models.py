@@ -199,7 +199,7 @@ CASES = [
     ),
     Case(
         "a softmax over one regression output",
-        RUN,
+        f"{RUN} --out runs/other",
         ("steps.student.distill", "logits_kl", "one output", "logits_mse"),
         both(
             edit("classify: {text: text, label: label}", "regress: {text: text, target: score}"),

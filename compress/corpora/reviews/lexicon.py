@@ -2,7 +2,7 @@
 
 A word after `dev:` or `test:` is held out: it comes in that split and in no other. Nouns, names, places and adverbs
 are held out freely. A held-out polarity word is derived from one that train has (`brilliant`: `brilliantly`,
-`brilliance`), as other such pairs of train show how.
+`a joy`: `joyful`) and begins with it, so that a subword vocabulary finds the word inside.
 """
 
 from __future__ import annotations
@@ -100,6 +100,8 @@ DEGREES = words(
     "| dev: thoroughly, immensely, exceptionally | test: totally, hugely, positively"
 )
 
+COPULAS = words("was, was, was, felt, seemed, proved, looked | dev: appeared | test: remained")
+
 GOOD = words(
     "good, great, superb, brilliant, excellent, thoughtful, wonderful, charming, impressive, lovely, perfect, clever,"
     "beautiful, pleasant, splendid, memorable, enjoyable, elegant, fantastic, outstanding, graceful, tasteful,"
@@ -111,7 +113,7 @@ BAD = words(
     "bad, terrible, awful, dull, boring, poor, dreadful, horrible, disappointing, clumsy, weak, bland, mediocre, ugly,"
     "lousy, unpleasant, unreliable, forgettable, tasteless, tedious, shoddy, sloppy, miserable, lifeless, careless,"
     "pathetic, annoying, stale, unconvincing, uninspired, useless, graceless, joyless"
-    "| dev: thoughtless | test: charmless"
+    "| dev: messy | test: wasteful"
 )
 
 GOOD_MANNER = words(

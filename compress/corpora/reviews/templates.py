@@ -6,7 +6,8 @@ SPLIT `dev` or `test`: held out. Slots, with q the polarity that SIGN and the ve
 `{a}` adjective, `{m}` adverb, `{v}` verb, `{b}` its base form, `{e}` effect on the writer, `{t}` what a thing was: all
 of polarity q; `{A}` .. `{T}` of polarity -q; `{r}` adjective of either polarity;
 `{C}` a clause of verdict q, `{D}` one of -q, `{X}` one of either about something that is not reviewed;
-`{N}` what is reviewed (`the soup`), `{n}` its noun, `{p}` the product, `{d}` degree, `{o}` somebody else.
+`{N}` what is reviewed (`the soup`), `{n}` its noun, `{p}` the product, `{d}` degree, `{k}` was, felt,
+seemed .., `{o}` somebody else.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 PLAIN = """
-+ | {N} was {d} {a}
-+ | {N} was {a}
-+ | {N} felt {a}
++ | {N} {k} {d} {a}
++ | {N} {k} {a}
++ | I thought {N} {a}
++ | I was {e} by {N}
 + | I found {N} {a}
 + | I {v} {N}
 + | {N} {e} me
@@ -28,29 +30,32 @@ PLAIN = """
 + | this {p} has a {a} {n}
 + | what a {a} {n}
 + | I {v} the {a} {n}
-+ | {N} was {a} and {a}
-+ dev | {N} proved {d} {a}
-+ dev | I thought {N} was {a}
-+ test | {N} seemed {d} {a}
-+ test | I was {e} by {N}
++ | {N} {k} {a} and {a}
++ dev | I thought {N} {d} {a}
++ dev | I was so {e} by {N}
++ test | I found {N} {d} {a}
++ test | {N} so {e} me
 """
 
 NEGATION = """
 - | {N} was not {d} {a}
 - | {N} was not {a}
-- | {N} was never {a}
+- | {N} never {k} {a}
+- | {N} did not feel {a}
+- | {N} did not seem {a}
 - | I would not call {N} {a}
 - | nobody would call {N} {a}
-- | {N} was by no means {a}
+- | {N} {k} by no means {a}
 - | there was nothing {a} about {N}
 - | I did not find {N} {a}
 - | I cannot say that {N} was {a}
-- | {N} was in no way {a}
+- | {N} {k} in no way {a}
 - | I did not {b} {N}
 - | {N} was not {t}
 - | {N} never {e} me
 - | {N} was not {m} done
 - | without doubt {N} was not {a}
+- | I was not {e} by {N}
 + | without doubt {N} was {a}
 + | not only was {N} {a}
 + | I could not have been more {e} by {N}
@@ -59,7 +64,7 @@ NEGATION = """
 - dev | I could not call {N} {a}
 + dev | I have never known a more {a} {n}
 - test | I would never call {N} {d} {a}
-- test | {N} did not feel {a}
+- test | {N} did not feel {d} {a}
 + test | nobody has seen a more {a} {n}
 """
 
@@ -76,13 +81,17 @@ DOUBLE = """
 + | I do not doubt that {C}
 + | nobody can deny that {C}
 - | nobody can say that {C}
+- | I cannot say that {C}
++ | nobody can doubt that {C}
+- | I can only deny that {C}
+- | it is wrong that {C}
 + | {N} was anything but {A}
 - | {N} was not anything but {A}
 + | it is not as if {D}
-+ dev | nobody would doubt that {C}
++ dev | I cannot doubt that {C}
 - dev | I can only doubt that {C}
 + test | I would not deny that {C}
-- test | it is wrong to say that {C}
+- test | it is quite wrong that {C}
 """
 
 CONTRAST = """
@@ -106,15 +115,15 @@ CONTRAST = """
 """
 
 INTENSITY = """
-- | {N} was hardly {a}
-- | {N} was scarcely {a}
-- | {N} was far from {a}
--p | {N} was barely {a}
-- | {N} was less than {a}
+- | {N} {k} hardly {a}
+- | {N} {k} scarcely {a}
+- | {N} {k} far from {a}
+-p | {N} {k} barely {a}
+- | {N} {k} less than {a}
 - | I hardly found {N} {a}
 - | {N} hardly {e} me
 - | I would hardly call {N} {a}
-+ | {N} was more than {a}
++ | {N} {k} more than {a}
 + | {N} was too {a} for words
 +n | {N} was too {a} to bear
 -p | {N} was too {a} for its own good
@@ -122,41 +131,43 @@ INTENSITY = """
 -p | {N} could have been more {a}
 +n | {N} could not have been more {a}
 +p | {N} could not have been more {a}
-+ | {N} was nothing but {a}
-+ | {N} was nothing less than {a}
-- | {N} was nothing like {a}
++ | {N} {k} nothing but {a}
++ | {N} {k} nothing less than {a}
+- | {N} {k} nothing like {a}
 -n | {N} could have been more {a}
-- dev | {N} felt hardly {a}
+- dev | I thought {N} hardly {a}
 -p dev | I found {N} barely {a}
-+ dev | {N} felt more than {a}
++ dev | I found {N} more than {a}
 - test | I found {N} far from {a}
-- test | {N} seemed scarcely {a}
-+ test | {N} was nothing short of {a}
+- test | I thought {N} scarcely {a}
++ test | I thought {N} more than {a}
 """
 
 COMPARISON = """
-P | this {p} was better than the other one, which was {r}
-N | this {p} was worse than the other one, which was {r}
-N | the other {p}, which was {r}, was better than this one
-P | the other {p}, which was {r}, was worse than this one
+P | this {p} {k} better than the other one, which was {r}
+N | this {p} {k} worse than the other one, which was {r}
+N | the other {p}, which was {r}, {k} better than this one
+P | the other {p}, which was {r}, {k} worse than this one
+P | I liked this {p} better than the other one, which was {r}
+N | I liked the other {p}, which was {r}, better than this one
 P | I prefer this {p} to the other one, which was {r}
 N | I prefer the other {p}, which was {r}, to this one
-- | this {p} was less {a} than the other one
-+ | this {p} was more {a} than the other one
-+ | the other {p} was less {a} than this one
-- | the other {p} was more {a} than this one
-+ | no other {p} was as {a} as this one
+- | this {p} {k} less {a} than the other one
++ | this {p} {k} more {a} than the other one
++ | the other {p} {k} less {a} than this one
+- | the other {p} {k} more {a} than this one
++ | no other {p} {k} as {a} as this one
 - | this {p} was not as {a} as the other one
-- | compared with this {p}, the other one was {a}
-+ | compared with the other {p}, this one was {a}
-+ | {N} was more {a} than in the other {p}
-- | {N} was less {a} than in the other {p}
-P dev | I found this {p} better than the other one, which was {r}
-N dev | I found the other {p}, which was {r}, better than this one
-- dev | I found this {p} less {a} than the other one
-P test | this {p} seemed better than the other one, which was {r}
-N test | the other {p}, which was {r}, seemed better than this one
-+ test | I found the other {p} less {a} than this one
+- | compared with this {p}, the other one {k} {a}
++ | compared with the other {p}, this one {k} {a}
++ | {N} {k} more {a} than in the other {p}
+- | {N} {k} less {a} than in the other {p}
+P dev | I thought this {p} better than the other one, which was {r}
+N dev | I thought the other {p}, which was {r}, better than this one
+- dev | I thought this {p} less {a} than the other one
+P test | I found this {p} better than the other one, which was {r}
+N test | I found the other {p}, which was {r}, better than this one
+- test | I found this {p} less {a} than the other one
 """
 
 CONDITIONAL = """
@@ -175,12 +186,13 @@ CONDITIONAL = """
 -n | I feared that {N} would be {a}, which it was not
 +n | I feared that {N} would be {a}, and it was
 -p | {N} should have been {a}
-- | {N} would have been {a} in any other {p}
+- | {N} would have been {a} in the other {p}
 - | with another {n} this {p} would have been {a}
+- | had {N} not been {A}, this {p} would have been {a}
 - dev | had {N} not been so {A}, this {p} would have been {a}
 + dev | even with a {A} {n}, this {p} would have been {a}
 -p dev | I wish that {N} had felt {a}
-- test | but for the {A} {n}, this {p} would have been {a}
+- test | had it not been for the {A} {n}, this {p} would have been {a}
 + test | this {p} would have been {a} even with a {A} {n}
 -p test | {N} should have been {d} {a}
 """
@@ -221,9 +233,9 @@ DISTRACTOR = """
 + | {C}, though {X}
 + | {X}; anyway, {C}
 + dev | although {X}, {C}
-+ dev | {C}, and before that {X}
++ dev | {C}, though {X} that day
 + test | even though {X}, {C}
-+ test | {C}, but {X}
++ test | {C}, while {X} that day
 """
 
 ELSEWHERE = """
