@@ -36,7 +36,7 @@ class WarmUp(TrainOptions):
     """How the body is warmed up; the vocabulary's head of it is thrown away."""
 
     epochs: float = Field(3, gt=0, description="passes over train and unlabeled text")
-    learning_rate: float = Field(5e-4, gt=0, description="peak learning rate")
+    learning_rate: float = Field(3e-4, gt=0, le=1, description="Peak of AdamW's learning rate, decayed linearly to 0")
     share: float = Field(0.15, gt=0, lt=1, description="share of the tokens to be guessed")
 
 

@@ -22,8 +22,9 @@ from rich.markup import escape
 from compress.core.errors import StillroomError
 
 INTERRUPTED = 130
-CHATTY_LOGGERS = ("torchao", "torch.utils._pytree")  # they warn about their own files on import
-EXTRAS = {"torchao": "torch-int8", "pynvml": "gpu"}
+CHATTY_LOGGERS = ("torch.utils._pytree",)  # they warn about their own files on import
+EXTRAS = {"pynvml": "gpu"}
+PLACES = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EROFS}
 QUIET_LIBRARIES = {
     "TRANSFORMERS_VERBOSITY": "error",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -107,7 +108,7 @@ def _guarded(debug: bool) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.EPIPE:
             raise
-        _fail(_system(error), 1, debug)
+        _fail(_system(error), 2 if error.errno in PLACES else 1, debug)
     except MemoryError:
         _fail("out of memory; use a smaller batch_size, or a machine with more memory", 1, debug)
 
@@ -130,4 +131,6 @@ def _system(error: OSError) -> str:
         return f"{place}the disk is full; free some space and run the same command to go on"
     if isinstance(error, PermissionError):
         return f"{place}permission denied; choose a place that you may write and read"
+    if error.errno in PLACES:
+        return f"{place}{error.strerror}; choose another place"
     return f"{place}{error.strerror or error}"

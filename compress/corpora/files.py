@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
+import pyarrow as pa
 from datasets import Dataset, concatenate_datasets
 from pydantic import Field, model_validator
 
@@ -38,8 +39,8 @@ class FileSource(Source):
         return self
 
     @abstractmethod
-    def read(self, path: Path) -> Dataset:
-        """Every row of one file. Raises InputError with file and line."""
+    def read(self, path: Path, columns: Collection[str] | None = None) -> Dataset:
+        """Every row of one file; `columns` are those that are used. Raises InputError with file and line."""
 
     @abstractmethod
     def columns(self, path: Path) -> list[str]:
@@ -113,10 +114,19 @@ class FileSource(Source):
                 ]
         return faults
 
-    def splits(self, seed: int) -> dict[str, Dataset]:
+    def splits(self, seed: int, columns: Collection[str] | None = None) -> dict[str, Dataset]:
         """Every row of every file, in file order."""
-        read = {split: [self.read(path) for path in paths] for split, paths in self.located().items()}
+        read = {
+            split: [_only(self.read(path, columns), columns) for path in paths]
+            for split, paths in self.located().items()
+        }
         return {split: parts[0] if len(parts) == 1 else concatenate_datasets(parts) for split, parts in read.items()}
+
+
+def _only(dataset: Dataset, columns: Collection[str] | None) -> Dataset:
+    """The used columns, where they are there: shards may differ in the others."""
+    kept = [name for name in dataset.column_names if columns is None or name in columns]
+    return dataset.select_columns(kept) if kept else dataset
 
 
 LABEL_COLUMNS = ("label", "labels", "score", "tags")
@@ -147,21 +157,59 @@ def _undecodable(path: Path) -> str:
     return str(path)
 
 
-def dataset_of(columns: dict[str, list[object]], path: Path) -> Dataset:
-    """A dataset from columns. Raises InputError with file and row for a column that mixes types."""
+def dataset_of(columns: dict[str, list[object]], path: Path, used: Collection[str] | None = None) -> Dataset:
+    """A dataset from columns. Raises InputError with file and row for one that mixes types or that Arrow cannot hold;
+    such a column is left out when it is not `used` (None: all are)."""
+    kept: dict[str, list[object]] = {}
     for name, values in columns.items():
-        first: type | None = None
-        for row, value in enumerate(values, 1):
-            kind = float if isinstance(value, int) and not isinstance(value, bool) and first is float else type(value)
-            if value is None or kind is first:
-                continue
-            if first is int and kind is float:
-                first = float
-            elif first is None:
-                first = kind
-            else:
-                raise InputError(
-                    f"{path}: row {row}: column {name!r} is {kind.__name__} {value!r:.40} here and {first.__name__}"
-                    " in the rows before; make them one type"
-                )
-    return Dataset.from_dict(columns)
+        fault = _mixed(name, values) or _unholdable(name, values)
+        if not fault:
+            kept[name] = values
+        elif used is None or name in used:
+            raise InputError(f"{path}: {fault}")
+    return Dataset.from_dict(kept)
+
+
+def _mixed(name: str, values: list[object]) -> str:
+    first: type | None = None
+    for row, value in enumerate(values, 1):
+        kind = float if isinstance(value, int) and not isinstance(value, bool) and first is float else type(value)
+        if value is None or kind is first:
+            continue
+        if first is int and kind is float:
+            first = float
+        elif first is None:
+            first = kind
+        else:
+            return (
+                f"row {row}: column {name!r} is {kind.__name__} {value!r:.40} here and {first.__name__} in the rows "
+                "before; make them one type"
+            )
+    return ""
+
+
+def _unholdable(name: str, values: list[object]) -> str:
+    """What keeps a column out of Arrow: whole numbers past 64 bits, half a Unicode pair, lists of several types."""
+    try:
+        pa.array(values)
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError, TypeError):
+        bad = next((row for row, value in enumerate(values, 1) if not _holdable(value)), 0)
+        at = f"row {bad}: " if bad else ""
+        return f"{at}column {name!r} holds {_kind(values[bad - 1]) if bad else 'values of several types'}"
+    return ""
+
+
+def _holdable(value: object) -> bool:
+    try:
+        pa.array([value])
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError, TypeError):
+        return False
+    return True
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, str):
+        return "a text that is not valid Unicode (half a surrogate pair); mend or remove it"
+    if isinstance(value, int):
+        return f"a whole number past 64 bits ({value!r:.20}...); write it as a text"
+    return f"a {type(value).__name__} of several types ({value!r:.40}); make them one type"

@@ -68,6 +68,7 @@ def label_index(
     admitted with a warning (tags) instead of refused. Raises InputError.
     """
     _check_types(seen)
+    _check_names(seen, names or {})
     train = seen["train"]
     naming = _naming(train, order, names, declared)
     named = {split: {naming(value): row for (_, value), row in one.rows.items()} for split, one in seen.items()}
@@ -95,6 +96,15 @@ def _check_types(seen: Mapping[str, Seen]) -> None:
                     f"{one.place}: row {row}: the label {value!r} is {kind}, but {first[1]!r} ({first[2]}, row "
                     f"{first[3]}) is {first[0]}; write all labels as one type"
                 )
+
+
+def _check_names(seen: Mapping[str, Seen], names: Mapping[Any, str]) -> None:
+    known = {plain(value) for one in seen.values() for _, value in one.rows}
+    for raw in names:
+        if plain(raw) not in known:
+            hint = did_you_mean(plain(raw), known)
+            shown = ", ".join(sorted(known)[:20])
+            raise InputError(f"label_names: {raw!r} is no label of the data{hint} (they are: {shown}); remove it")
 
 
 def plain(value: Any) -> str:

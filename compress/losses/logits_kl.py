@@ -23,7 +23,7 @@ class LogitsKL(Loss):
     needs: ClassVar[frozenset[str]] = frozenset({"logits"})
     paper: ClassVar[str] = "Hinton, Vinyals, Dean 2015, arXiv 1503.02531"
 
-    temperature: float = Field(2.0, gt=0, description="softens both distributions; 1 to 8 is usual")
+    temperature: float = Field(2.0, gt=0, le=1000, description="softens both distributions; 1 to 8 is usual")
 
     def __call__(self, student: Trace, teacher: Trace | None) -> Tensor:
         """Scalar. Raises InputError for one output, or heads of different size."""

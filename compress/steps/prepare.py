@@ -81,7 +81,7 @@ class Prepare(Step):
 
     def run(self, context: Context) -> None:
         """Read, check, carve and limit the rows, and write them."""
-        raw = self.source.splits(context.seed)
+        raw = self.source.splits(context.seed, {*self.task.sources().values(), self.slice})
         found = normalise(
             self.source, raw, self.task, Naming(self.labels, self.label_names), self.slice, context.reporter
         )

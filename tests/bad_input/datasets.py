@@ -107,6 +107,29 @@ CASES = [
         (f"{TRAIN}: row 1", "0.5 is a fraction", "regress"),
         data([{"text": f"row {number}", "score": number % 4 / 2} for number in range(1, 40)]),
     ),
+    Case(
+        "half a surrogate pair in a text",
+        RUN,
+        (f"{TRAIN}: row 2: column 'text'", "not valid Unicode", "mend or remove"),
+        cell(1, "text", "a\ud800"),
+    ),
+    Case(
+        "a label past 64 bits",
+        RUN,
+        (f"{TRAIN}: row 1: column 'label'", "past 64 bits", "write it as a text"),
+        data([{"text": f"row {number}", "label": 10**30 + number % 2} for number in range(40)]),
+    ),
+    Case(
+        "a number of thousands of digits",
+        RUN,
+        (f"{TRAIN}:1: JSON that cannot be read", "digits"),
+        put(TRAIN, '{"text": "a", "label": ' + "9" * 5000 + "}\n"),
+    ),
+    Case(
+        "a label name for no label",
+        f'{RUN} --set "steps.corpus.prepare.label_names={{goood: fine}}"',
+        ("recipe.yaml:5", "label_names: 'goood' is no label of the data", 'did you mean "good"?', "remove it"),
+    ),
     Case("a broken line of JSON", RUN, (f"{TRAIN}:2: not JSON", "column 2"), put(TRAIN, '{"text": "a"}\n{text: b}\n')),
     Case("a JSON array", RUN, (f"{TRAIN}:1", "one object per line"), put(TRAIN, '[{"text": "a", "label": "b"}]')),
     Case(

@@ -121,6 +121,16 @@ CASES = [
         f"bench {RUNS}/teacher --corpus nowhere --out measured",
         ("nowhere", "no such file or folder"),
     ),
+    Case(
+        "bench into a file",
+        f"bench {RUNS}/teacher --corpus {RUNS}/corpus --out blocked",
+        ("blocked", "choose another"),
+        put("blocked", "mine"),
+    ),
+    Case("report into a file", f"report {RUNS} --out blocked", ("blocked", "choose another"), put("blocked", "mine")),
+    Case(
+        "init under a file", "init --data data --out blocked/r.yaml", ("blocked", "choose another"), put("blocked", "x")
+    ),
     Case("list of an unknown kind", "list losss", ("'losss' is not a kind of method", 'did you mean "loss"?')),
     Case("explain of an unknown method", "explain loss hidden_msee", ("hidden_msee", 'did you mean "hidden_mse"?')),
     Case("init over a file", "init --data data --out recipe.yaml", ("recipe.yaml", "exists", "not overwritten")),

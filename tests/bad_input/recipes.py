@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.bad_input.scene import RUN, Case, both, edit, put
+from tests.bad_input.scene import RUN, Case, both, edit, locked, put
 
 SET = f"{RUN} --set"
 STUDENT = "steps.student.distill"
@@ -77,6 +77,11 @@ CASES = [
         "a temperature of 0",
         f"{SET} {STUDENT}.losses[0].logits_kl.temperature=0",
         (f"recipe.yaml:24: {STUDENT}.losses[0].logits_kl.temperature", "expected greater than 0"),
+    ),
+    Case(
+        "a temperature past all use",
+        f"{SET} {STUDENT}.losses[0].logits_kl.temperature=1e300",
+        (f"recipe.yaml:24: {STUDENT}.losses[0].logits_kl.temperature", "expected less than or equal to 1000"),
     ),
     Case(
         "a loss that weighs nothing",
@@ -194,6 +199,13 @@ CASES = [
         f"{RUN} --out blocked",
         ("blocked", "cannot be written", "choose another folder with --out"),
         put("blocked", "mine"),
+    ),
+    Case(
+        "a folder in which another run works",
+        f"{RUN} --out busy",
+        ("busy", "another run works in this folder", "wait for it, or use --out"),
+        locked("busy"),
+        code=1,
     ),
     Case(
         "a folder under a file",

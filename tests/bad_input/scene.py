@@ -12,13 +12,15 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import pytest
 import typer
 
 from compress.cli.app import app
 
 Change = Callable[[Path], object]
+_HELD: list[IO[str]] = []
 
 RECIPE = """\
 name: base
@@ -241,6 +243,19 @@ def config(**values: Any) -> Change:
     def change(root: Path) -> None:
         path = root / "model/config.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+    return change
+
+
+def locked(name: str) -> Change:
+    """Hold the lock of a run's folder, as another process would, for as long as the tests run."""
+
+    def change(root: Path) -> None:
+        fcntl = pytest.importorskip("fcntl")
+        (root / name).mkdir()
+        handle = (root / name / ".lock").open("w")
+        _HELD.append(handle)
+        fcntl.flock(handle, fcntl.LOCK_EX)
 
     return change
 

@@ -15,8 +15,9 @@ HELD_WORD, HELD_TEMPLATE = 0.3, 0.3  # most often that a slot takes one
 HELD_BOOST = 2.5  # a held-out word comes so many times as often as another
 OPENED = 0.2
 BARE = 0.75  # share of embedded clauses that turn nothing themselves
-WEIGHTS = {"plain": 4, "negation": 2, "intensity": 2, "contrast": 2, "distractor": 2, "conditional": 2} | {
-    "reported speech": 2, "comparison": 2, "double negation": 2
+WEIGHTS = {
+    "plain": 9, "negation": 3, "contrast": 3, "intensity": 2, "distractor": 2,
+    "conditional": 1, "reported speech": 1, "comparison": 1, "double negation": 1,
 }  # fmt: skip
 _SLOT = re.compile(r"\{(\w)\}")
 _ARTICLE = re.compile(r"\b([Aa]) (?=[aeiou])(?!use)")

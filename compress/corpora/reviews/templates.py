@@ -54,10 +54,7 @@ NEGATION = """
 - | {N} was not {t}
 - | {N} never {e} me
 - | {N} was not {m} done
-- | without doubt {N} was not {a}
 - | I was not {e} by {N}
-+ | without doubt {N} was {a}
-+ | not only was {N} {a}
 + | I could not have been more {e} by {N}
 + | I have never seen a more {a} {n}
 - dev | nobody found {N} {a}
@@ -70,28 +67,19 @@ NEGATION = """
 
 DOUBLE = """
 + | I cannot deny that {C}
-- | I can deny that {C}
 + | there is no doubt that {C}
-- | there is some doubt that {C}
 - | it is not true that {C}
-+ | it is quite true that {C}
 - | it would be wrong to say that {C}
-+ | it would not be wrong to say that {C}
 - | I doubt that {C}
 + | I do not doubt that {C}
 + | nobody can deny that {C}
-- | nobody can say that {C}
 - | I cannot say that {C}
 + | nobody can doubt that {C}
-- | I can only deny that {C}
 - | it is wrong that {C}
 + | {N} was anything but {A}
-- | {N} was not anything but {A}
-+ | it is not as if {D}
 + dev | I cannot doubt that {C}
-- dev | I can only doubt that {C}
 + test | I would not deny that {C}
-- test | it is quite wrong that {C}
+- test | it is not true at all that {C}
 """
 
 CONTRAST = """
@@ -124,17 +112,12 @@ INTENSITY = """
 - | {N} hardly {e} me
 - | I would hardly call {N} {a}
 + | {N} {k} more than {a}
-+ | {N} was too {a} for words
 +n | {N} was too {a} to bear
 -p | {N} was too {a} for its own good
 -p | {N} was not nearly {a} enough
 -p | {N} could have been more {a}
 +n | {N} could not have been more {a}
 +p | {N} could not have been more {a}
-+ | {N} {k} nothing but {a}
-+ | {N} {k} nothing less than {a}
-- | {N} {k} nothing like {a}
--n | {N} could have been more {a}
 - dev | I thought {N} hardly {a}
 -p dev | I found {N} barely {a}
 + dev | I found {N} more than {a}
@@ -145,9 +128,7 @@ INTENSITY = """
 
 COMPARISON = """
 P | this {p} {k} better than the other one, which was {r}
-N | this {p} {k} worse than the other one, which was {r}
 N | the other {p}, which was {r}, {k} better than this one
-P | the other {p}, which was {r}, {k} worse than this one
 P | I liked this {p} better than the other one, which was {r}
 N | I liked the other {p}, which was {r}, better than this one
 P | I prefer this {p} to the other one, which was {r}
@@ -156,12 +137,7 @@ N | I prefer the other {p}, which was {r}, to this one
 + | this {p} {k} more {a} than the other one
 + | the other {p} {k} less {a} than this one
 - | the other {p} {k} more {a} than this one
-+ | no other {p} {k} as {a} as this one
 - | this {p} was not as {a} as the other one
-- | compared with this {p}, the other one {k} {a}
-+ | compared with the other {p}, this one {k} {a}
-+ | {N} {k} more {a} than in the other {p}
-- | {N} {k} less {a} than in the other {p}
 P dev | I thought this {p} better than the other one, which was {r}
 N dev | I thought the other {p}, which was {r}, better than this one
 - dev | I thought this {p} less {a} than the other one
@@ -183,11 +159,7 @@ CONDITIONAL = """
 +p | if you want a {a} {n}, this {p} is for you
 -p | if you want a {a} {n}, this {p} is not for you
 -p | I wish {N} had been {d} {a}
--n | I feared that {N} would be {a}, which it was not
-+n | I feared that {N} would be {a}, and it was
 -p | {N} should have been {a}
-- | {N} would have been {a} in the other {p}
-- | with another {n} this {p} would have been {a}
 - | had {N} not been {A}, this {p} would have been {a}
 - dev | had {N} not been so {A}, this {p} would have been {a}
 + dev | even with a {A} {n}, this {p} would have been {a}
@@ -203,7 +175,6 @@ REPORTED = """
 - | {o} called {N} {a}, but I disagree
 + | {o} said that {C}, and that was right
 - | {o} said that {C}, and that was wrong
-+ | contrary to what {o} said, {C}
 + | just as {o} said, {C}
 - | I disagree with {o} that {C}
 + | I agree with {o} that {C}
@@ -211,9 +182,7 @@ REPORTED = """
 + | {o} was right to call {N} {a}
 + | {o} {V} {N}, but I {v} it
 + | I {v} {N}, but {o} {V} it
-+ | {o} promised a {A} {n}, and it was {a}
 + | {o} told me that {D}, but in truth {C}
-- | {o} would have us think that {C}
 - dev | {o} said that {C}, but I disagree
 + dev | {o} found {N} {a}, and I agree
 + dev | whatever {o} said, {C}

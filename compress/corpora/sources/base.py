@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from datasets import Dataset
@@ -41,8 +41,11 @@ class Source(Options):
         return f"{self.registered_name} source, {split} split"
 
     @abstractmethod
-    def splits(self, seed: int) -> dict[str, Dataset]:
-        """The raw rows, by split (`SPLITS`). Raises InputError with file and line for what cannot be read."""
+    def splits(self, seed: int, columns: Collection[str] | None = None) -> dict[str, Dataset]:
+        """The raw rows, by split (`SPLITS`). Raises InputError with file and line for what cannot be read.
+
+        columns: those that are used (None: all); what the others hold need not be readable, nor be given.
+        """
 
 
 def missing_column(place: str, column: str, present: Iterable[str]) -> str:

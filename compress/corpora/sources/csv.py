@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -30,17 +30,17 @@ class Csv(FileSource):
         None, min_length=1, max_length=1, description="Sign between cells; a comma, or a tab in .tsv"
     )
 
-    def read(self, path: Path) -> Dataset:
+    def read(self, path: Path, columns: Collection[str] | None = None) -> Dataset:
         """Every row of a file."""
         lines = self._lines(path)
         header = next(lines)
-        columns: list[list[str]] = [[] for _ in header]
+        cells: list[list[str]] = [[] for _ in header]
         for row in lines:
-            for column, cell in zip(columns, row, strict=True):
+            for column, cell in zip(cells, row, strict=True):
                 column.append(cell)
-        if not columns[0]:
+        if not cells[0]:
             raise InputError(f"{path}: has a header and no rows")
-        return Dataset.from_dict({name: _typed(cells) for name, cells in zip(header, columns, strict=True)})
+        return Dataset.from_dict({name: _typed(column) for name, column in zip(header, cells, strict=True)})
 
     def columns(self, path: Path) -> list[str]:
         """The header."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import datasets
@@ -46,7 +47,7 @@ class Hub(Source):
             return [Fault("hub.revision", message)]
         return []
 
-    def splits(self, seed: int) -> dict[str, Dataset]:
+    def splits(self, seed: int, columns: Collection[str] | None = None) -> dict[str, Dataset]:
         """The splits that have a known name or were named."""
         loaded = self._load()
         asked = {split: getattr(self, split) for split in SPLITS if getattr(self, split) is not None}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,19 +24,19 @@ class JsonLines(FileSource):
 
     extensions: ClassVar[tuple[str, ...]] = (".jsonl", ".ndjson", ".json")
 
-    def read(self, path: Path) -> Dataset:
+    def read(self, path: Path, columns: Collection[str] | None = None) -> Dataset:
         """Every object of a file; a key that some lines lack is null there."""
-        columns: dict[str, list[object]] = {}
+        found: dict[str, list[object]] = {}
         count = 0
         for row in _objects(path):
-            for name in row.keys() - columns.keys():
-                columns[name] = [None] * count
-            for name, values in columns.items():
+            for name in row.keys() - found.keys():
+                found[name] = [None] * count
+            for name, values in found.items():
                 values.append(row.get(name))
             count += 1
         if not count:
             raise InputError(f"{path}: empty; expected one JSON object per line")
-        return dataset_of(dict(sorted(columns.items())), path)
+        return dataset_of(dict(sorted(found.items())), path, columns)
 
     def columns(self, path: Path) -> list[str]:
         """Keys of the first hundred lines."""
@@ -53,7 +53,9 @@ def _objects(path: Path) -> Iterator[dict[str, Any]]:
                 continue
             try:
                 row = json.loads(line)
-            except json.JSONDecodeError as error:
+            except (ValueError, RecursionError) as error:
+                if not isinstance(error, json.JSONDecodeError):  # a number of thousands of digits, endless nesting
+                    raise InputError(f"{path}:{number}: JSON that cannot be read ({error})") from error
                 hint = "; a JSON array is not JSON Lines: write one object per line" if line.lstrip()[0] == "[" else ""
                 raise InputError(f"{path}:{number}: not JSON ({error.msg} at column {error.colno}){hint}") from error
             if not isinstance(row, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -88,11 +89,11 @@ class Mix(Source):
         ]
         return f"mix, {split} split (of {' + '.join(places)})"
 
-    def splits(self, seed: int) -> dict[str, Dataset]:
+    def splits(self, seed: int, columns: Collection[str] | None = None) -> dict[str, Dataset]:
         """The joined splits."""
         gathered: dict[str, list[Dataset]] = {}
         for part in self.parts:
-            raw = part.source.splits(seed)
+            raw = part.source.splits(seed, columns if part.columns is None else list(part.columns.values()))
             taken = [name for name in part.takes() if name in raw]
             if not taken:
                 raise InputError(f"mix: {part.source.registered_name} gives none of {', '.join(part.takes())}")

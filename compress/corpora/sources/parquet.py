@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
@@ -25,7 +25,7 @@ class Parquet(FileSource):
 
     extensions: ClassVar[tuple[str, ...]] = (".parquet",)
 
-    def read(self, path: Path) -> Dataset:
+    def read(self, path: Path, columns: Collection[str] | None = None) -> Dataset:
         """Every row of a file."""
         with _whole(path):
             dataset = Dataset(pq.read_table(path))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from datasets import Dataset
 from pydantic import Field
 
@@ -35,7 +37,7 @@ class Reviews(Source):
         lacking = [column for column in columns.values() if column not in COLUMNS]
         return [Fault("reviews", missing_column("reviews", column, COLUMNS)) for column in lacking]
 
-    def splits(self, seed: int) -> dict[str, Dataset]:
+    def splits(self, seed: int, columns: Collection[str] | None = None) -> dict[str, Dataset]:
         """Write the sentences; no text comes twice, whatever its split."""
         seed = seed if self.seed is None else self.seed
         seen: set[str] = set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from datasets import Dataset
@@ -63,7 +63,7 @@ class Text(Source):
         """The path as it was given."""
         return self.path
 
-    def splits(self, seed: int) -> dict[str, Dataset]:
+    def splits(self, seed: int, columns: Collection[str] | None = None) -> dict[str, Dataset]:
         """Every row of every file, in order."""
         rows = [row for path in self.files() for row in self._rows(path)]
         if not rows:
