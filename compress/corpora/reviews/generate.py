@@ -11,12 +11,12 @@ from compress.corpora.reviews.lexicon import Words
 from compress.corpora.reviews.templates import ASIDES, CLAUSES, SLICES, Template
 
 LABELS = ("negative", "positive")
-HELD_WORD, HELD_TEMPLATE = 0.3, 0.3  # most often that a slot takes one
+HELD_WORD, HELD_TEMPLATE = 0.2, 0.2  # most often that a slot takes one
 HELD_BOOST = 2.5  # a held-out word comes so many times as often as another
 OPENED = 0.2
-BARE = 0.75  # share of embedded clauses that turn nothing themselves
+BARE = 0.95  # share of embedded clauses that turn nothing themselves
 WEIGHTS = {
-    "plain": 9, "negation": 3, "contrast": 3, "intensity": 2, "distractor": 2,
+    "plain": 8, "negation": 4, "contrast": 4, "intensity": 3, "distractor": 2,
     "conditional": 1, "reported speech": 1, "comparison": 1, "double negation": 1,
 }  # fmt: skip
 _SLOT = re.compile(r"\{(\w)\}")
@@ -24,7 +24,10 @@ _ARTICLE = re.compile(r"\b([Aa]) (?=[aeiou])(?!use)")
 
 
 class Reviewer:
-    """Writes the sentences of one split; `held` tells whether the last one had a held-out word or template."""
+    """Writes the sentences of one split; at most one held-out word or template in each.
+
+    held: whether the last sentence had one.
+    """
 
     def __init__(self, split: str, rng: random.Random) -> None:
         self.split = split
@@ -48,7 +51,7 @@ class Reviewer:
     def _template(self, templates: Sequence[Template], verdict: int) -> Template:
         fitting = [t for t in templates if t.only in (0, verdict)]
         held = [t for t in fitting if t.split == self.split]
-        if held and self.rng.random() < HELD_TEMPLATE:
+        if held and not self.held and self.rng.random() < HELD_TEMPLATE:
             self.held = True
             return self.rng.choice(held)
         return self.rng.choice([t for t in fitting if not t.split])
@@ -56,7 +59,7 @@ class Reviewer:
     def _word(self, words: Words) -> str:
         held = words.held.get(self.split, ())
         share = len(held) / (len(held) + len(words.shared))
-        if held and self.rng.random() < min(HELD_WORD, HELD_BOOST * share):
+        if held and not self.held and self.rng.random() < min(HELD_WORD, HELD_BOOST * share):
             self.held = True
             return self.rng.choice(held)
         return self.rng.choice(words.shared)
@@ -106,7 +109,7 @@ class Reviewer:
 def reviews(split: str, count: int, seed: int, seen: set[str], held_only: bool = False) -> dict[str, list[str]]:
     """`count` rows (`text`, `label`, `slice`), each slice balanced over the labels, none in `seen` (which grows).
 
-    held_only: every sentence has a held-out word or template.
+    held_only: every sentence has one held-out word or template (never more: the rest of it is as in train).
     """
     rng = random.Random(f"reviews {seed} {split}")
     writer = Reviewer(split, rng)

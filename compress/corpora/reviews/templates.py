@@ -34,7 +34,7 @@ PLAIN = """
 + dev | I thought {N} {d} {a}
 + dev | I was so {e} by {N}
 + test | I found {N} {d} {a}
-+ test | {N} so {e} me
++ test | {N} turned out {d} {a}
 """
 
 NEGATION = """
@@ -57,12 +57,12 @@ NEGATION = """
 - | I was not {e} by {N}
 + | I could not have been more {e} by {N}
 + | I have never seen a more {a} {n}
-- dev | nobody found {N} {a}
+- dev | nobody here would call {N} {a}
 - dev | I could not call {N} {a}
-+ dev | I have never known a more {a} {n}
-- test | I would never call {N} {d} {a}
++ dev | I have never yet seen a more {a} {n}
+- test | I would not really call {N} {a}
 - test | {N} did not feel {d} {a}
-+ test | nobody has seen a more {a} {n}
++ test | I have never once seen a more {a} {n}
 """
 
 DOUBLE = """
@@ -77,8 +77,9 @@ DOUBLE = """
 + | nobody can doubt that {C}
 - | it is wrong that {C}
 + | {N} was anything but {A}
-+ dev | I cannot doubt that {C}
-+ test | I would not deny that {C}
++ dev | we cannot deny that {C}
+- dev | I doubt very much that {C}
++ test | you cannot deny that {C}
 - test | it is not true at all that {C}
 """
 
@@ -92,14 +93,10 @@ CONTRAST = """
 + | despite the {A} {n}, {C}
 + | {C}, despite the {A} {n}
 + | {D}; still, {C}
-+ | for all its {A} {n}, {C}
-+ | {C}, for all its {A} {n}
-+ | the {A} {n} aside, {C}
-+ | while {D}, {C}
 + dev | {D}, but still {C}
-+ dev | {C} despite its {A} {n}
++ dev | {C}, despite its {A} {n}
 + test | {D}, and yet {C}
-+ test | even despite the {A} {n}, {C}
++ test | despite its very {A} {n}, {C}
 """
 
 INTENSITY = """
@@ -138,12 +135,12 @@ N | I prefer the other {p}, which was {r}, to this one
 + | the other {p} {k} less {a} than this one
 - | the other {p} {k} more {a} than this one
 - | this {p} was not as {a} as the other one
-P dev | I thought this {p} better than the other one, which was {r}
-N dev | I thought the other {p}, which was {r}, better than this one
-- dev | I thought this {p} less {a} than the other one
-P test | I found this {p} better than the other one, which was {r}
-N test | I found the other {p}, which was {r}, better than this one
-- test | I found this {p} less {a} than the other one
+P dev | this {p} {k} far better than the other one, which was {r}
+N dev | the other {p}, which was {r}, {k} far better than this one
+- dev | this {p} {k} far less {a} than the other one
+P test | this {p} {k} much better than the other one, which was {r}
+N test | the other {p}, which was {r}, {k} much better than this one
+- test | this {p} {k} much less {a} than the other one
 """
 
 CONDITIONAL = """
@@ -161,11 +158,11 @@ CONDITIONAL = """
 -p | I wish {N} had been {d} {a}
 -p | {N} should have been {a}
 - | had {N} not been {A}, this {p} would have been {a}
-- dev | had {N} not been so {A}, this {p} would have been {a}
-+ dev | even with a {A} {n}, this {p} would have been {a}
--p dev | I wish that {N} had felt {a}
-- test | had it not been for the {A} {n}, this {p} would have been {a}
-+ test | this {p} would have been {a} even with a {A} {n}
+- dev | if only {N} had not been so {A}, this {p} would have been {a}
++ dev | even if {N} had been {d} {A}, this {p} would have been {a}
+-p dev | I wish that {N} had been {a}
+- test | without the very {A} {n}, this {p} would have been {a}
++ test | even if {N} had been that {A}, this {p} would have been {a}
 -p test | {N} should have been {d} {a}
 """
 
@@ -194,17 +191,12 @@ REPORTED = """
 DISTRACTOR = """
 + | {X}, but {C}
 + | {X}, and {C}
-+ | {C}, while {X}
-+ | while {X}, {C}
 + | {X} that day, and {C}
 + | {C}, and {X} that day
 + | before we came {X}, and then {C}
-+ | {C}, though {X}
 + | {X}; anyway, {C}
-+ dev | although {X}, {C}
-+ dev | {C}, though {X} that day
-+ test | even though {X}, {C}
-+ test | {C}, while {X} that day
++ dev | before we came {X}, but then {C}
++ test | {X} that day; anyway, {C}
 """
 
 ELSEWHERE = """
@@ -214,7 +206,6 @@ ELSEWHERE = """
 - | {x} was not {a}
 + | I found {x} {a}
 + | {x} was {t}
-- | I did not {b} {x}
 """
 
 
