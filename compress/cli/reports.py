@@ -62,6 +62,10 @@ def bench(
 
     if not corpus.exists():
         raise InputError(f"--corpus {corpus}: no such file or folder; give the corpus of a run, or a data file")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)  # before minutes of measuring, not after
+    except OSError as error:
+        raise InputError(f"--out {folder}: cannot be written ({error.strerror}); choose another folder") from error
     with stdout_for_results():
         from compress.bench.options import BenchOptions
         from compress.bench.run import bench_models
@@ -70,7 +74,6 @@ def bench(
         options = BenchOptions.model_validate({"device": device.value, "threads": threads, "engine": engine})
         reporter = RichReporter(quiet)
         measures = bench_models(models, _prepared(corpus, folder, reporter), options, reporter=reporter)
-        folder.mkdir(parents=True, exist_ok=True)
         write_synced(folder / "measures.json", measures)
         collected, paths = render(folder)
     if as_json:

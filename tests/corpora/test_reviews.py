@@ -85,7 +85,7 @@ def test_held_out_constructions_come_in_one_split_only(splits: Splits, split: st
         assert any(template.split == split for template in templates) or name == "plain"
         shared = {template.text for template in templates if not template.split}
         assert not shared & {template.text for template in templates if template.split}
-    telling = {"dev": "i can only doubt that", "test": "i would not deny that"}
+    telling = {"dev": "we cannot deny that", "test": "you cannot deny that"}
     for other, rows in splits.items():
         assert (telling[split] in text_of(rows)) == (other == split)
 

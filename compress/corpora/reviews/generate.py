@@ -109,7 +109,8 @@ class Reviewer:
 def reviews(split: str, count: int, seed: int, seen: set[str], held_only: bool = False) -> dict[str, list[str]]:
     """`count` rows (`text`, `label`, `slice`), each slice balanced over the labels, none in `seen` (which grows).
 
-    held_only: every sentence has one held-out word or template (never more: the rest of it is as in train).
+    held_only: for every sentence one held-out word or template is drawn, never more. In about a
+    quarter of them it does not show: a product or noun that the sentence then does not name.
     """
     rng = random.Random(f"reviews {seed} {split}")
     writer = Reviewer(split, rng)

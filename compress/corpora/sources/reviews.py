@@ -20,8 +20,8 @@ class Reviews(Source):
     """Generated sentences about films, restaurants, hotels, books and gadgets; columns text, label and slice.
 
     The label depends on how a sentence is put together: negation, double negation, contrast, intensity, comparison,
-    conditionals, reported speech, clauses about something else. A tenth of the rows is dev, a tenth test; every
-    sentence there has a word or a construction that neither train nor the other one has.
+    conditionals, reported speech, clauses about something else. A tenth of the rows is dev, a tenth test; about three
+    quarters of the sentences there have a word or a construction that train lacks, each split its own.
     """
 
     rows: int = Field(20_000, ge=200, le=500_000, description="Sentences in train, dev and test together (80/10/10)")
