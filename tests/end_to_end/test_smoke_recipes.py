@@ -17,7 +17,10 @@ from compress.runtime.student import Student
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = sorted((ROOT / "configs" / "smoke").glob("*.yaml"))
-WORDS = ("Anna", "visits", "Paris", "with", "Bob", "in", "spring", "and", "likes", "Rome")
+WORDS = tuple(
+    "Anna visits Paris with Bob in spring and likes Rome the old town has many small streets where people walk to eat "
+    "soup or drink wine under tall trees until dark".split()
+)
 NAMES = {"Anna": "B-PER", "Bob": "B-PER", "Paris": "B-LOC", "Rome": "B-LOC"}
 
 
@@ -40,7 +43,7 @@ def data_for(name: str, folder: Path) -> Path:
     for split, count in (("train", 96), ("dev", 32)):
         rows = []
         for _ in range(count):
-            words = draw.choices(WORDS, k=6)
+            words = draw.choices(WORDS, k=4) + draw.choices(list(NAMES), k=2)
             if name.startswith("tag"):
                 rows.append({"tokens": words, "tags": [NAMES.get(word, "O") for word in words]})
             else:
