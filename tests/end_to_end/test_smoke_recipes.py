@@ -17,10 +17,11 @@ from compress.runtime.student import Student
 
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = sorted((ROOT / "configs" / "smoke").glob("*.yaml"))
-WORDS = tuple(
+TEXT = (
     "Anna visits Paris with Bob in spring and likes Rome the old town has many small streets where people walk to eat "
-    "soup or drink wine under tall trees until dark".split()
+    "soup or drink wine under tall trees until dark"
 )
+WORDS = tuple(TEXT.split())
 NAMES = {"Anna": "B-PER", "Bob": "B-PER", "Paris": "B-LOC", "Rome": "B-LOC"}
 
 
