@@ -30,6 +30,7 @@ def record(
         "commit": machine.get("git_commit", ""),
         "date": datetime.now(UTC).date().isoformat(),
         "machine": machine,
+        "cuda": "see machine.gpu" if machine.get("gpu") else "not run: the machine has no GPU",
         "seeds": list(seeds),
         "rows": rows,
         "claims": claims,

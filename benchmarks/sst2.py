@@ -36,10 +36,11 @@ def main() -> None:
             for name in RECIPES:
                 run_recipe(name, seed, options, measured=seed == options.seeds[0])
     first = {name: folder(options.out, name, options.seeds[0]) for name in RECIPES}
-    found = {name: accuracies(name, options.out, options.seeds) for name in RECIPES}
-    speeds = {name: bench_of(first[name] / "speed") for name in RECIPES}
-    rows = [row for name in RECIPES for row in table(name, found[name], speeds[name], first[name])]
-    machine = json.loads((first["half"] / "teacher" / "manifest.json").read_text())["environment"]
+    ran = [name for name in RECIPES if (first[name] / "speed").is_dir()]
+    found = {name: accuracies(name, options.out, options.seeds) for name in ran}
+    speeds = {name: bench_of(first[name] / "speed") for name in ran}
+    rows = [row for name in ran for row in table(name, found[name], speeds[name], first[name])]
+    machine = json.loads((first["half"] / "speed" / "manifest.json").read_text())["environment"]
     path = record("sst2", options.seeds, rows, claims(found, speeds["half"], first["half"]), machine)
     print(path.relative_to(ROOT))
 
@@ -126,31 +127,35 @@ def cell_of(subject: dict[str, Any]) -> dict[str, Any]:
     return next(cell for cell in cells if cell["mix"] == "corpus" and cell["batch"] == 1)
 
 
-def over_seeds(values: Sequence[float]) -> list[float]:
-    """The 95 % interval of the mean over seeds (Student's t)."""
-    mean = statistics.mean(values)
+def over_seeds(values: Sequence[float]) -> list[float] | None:
+    """The 95 % interval of the mean over seeds (Student's t); none for one seed, which says nothing of the others."""
     if len(values) < 2:
-        return [mean, mean]
+        return None
+    mean = statistics.mean(values)
     half = T_95.get(len(values), 1.96) * statistics.stdev(values) / len(values) ** 0.5
     return [mean - half, mean + half]
 
 
 def claims(found: dict[str, Accuracies], speeds: dict[str, Any], first: Path) -> list[dict[str, Any]]:
     """One claim for each number that was promised."""
-    half, tiny = found["half"], found["tiny"]
+    half, tiny = found["half"], found.get("tiny", {})
 
     def kept(step: str, group: Accuracies) -> list[float]:
-        return [100 * mine / theirs for mine, theirs in zip(group[step], group["teacher"], strict=True)]
+        teacher = group.get("teacher", [])
+        return [100 * mine / theirs for mine, theirs in zip(group.get(step, []), teacher, strict=True)]
 
     def gap(one: str, two: str, group: Accuracies) -> list[float]:
-        return [a - b for a, b in zip(group[one], group[two], strict=True)]
+        return [a - b for a, b in zip(group.get(one, []), group.get(two, []), strict=True)]
 
     def seeds(name: str, values: list[float], target: str, unit: str) -> dict[str, Any]:
+        if not values:
+            return claim(f"{name} (not run)", None, target, unit)
         return claim(name, statistics.mean(values), target, unit, over_seeds(values))
 
     parity = json.loads((first / "int8" / "manifest.json").read_text())["measured"]["size"]
     corpus: Callable[[str], dict[str, Any]] = lambda step: cell_of(speeds[step])["ratio"]  # noqa: E731
     return [
+        claim("seeds", len(half["teacher"]), ">= 3"),
         seeds("half depth: share of the teacher's accuracy", kept("half", half), ">= 100", "%"),
         seeds("half depth: above the same without a teacher", gap("half", "half-alone", half), ">= 1.5", "points"),
         seeds("two layers: share of the teacher's accuracy", kept("two", half), ">= 98.5", "%"),
