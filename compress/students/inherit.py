@@ -44,8 +44,18 @@ def copy_embeddings(teacher: PreTrainedModel, student: PreTrainedModel) -> list[
 
 @torch.no_grad()
 def copy_layers(teacher: PreTrainedModel, student: PreTrainedModel, pairs: Sequence[tuple[int, int]]) -> dict[str, int]:
-    """Layers by (student, teacher) pairs, both from 1. Returns `{"1": 2, ...}`."""
+    """Layers by (student, teacher) pairs, both from 1. Returns `{"1": 2, ...}`.
+
+    Raises InputError unless every student layer is named once: one that is not would stay random, and 0 (the
+    embeddings) would be Python's last layer.
+    """
     one, two = anatomy_of(teacher), anatomy_of(student)
+    depth = two.depth(student)
+    if sorted(mine for mine, _ in pairs) != list(range(1, depth + 1)) or any(theirs < 1 for _, theirs in pairs):
+        raise InputError(
+            f"map: to copy layers it names each of the student's layers 1 to {depth} once, with a teacher layer; "
+            f"came {[list(pair) for pair in pairs]}"
+        )
     for mine, theirs in pairs:
         source, target = one.layer_list(teacher)[theirs - 1], two.layer_list(student)[mine - 1]
         for theirs_name, my_name in zip(one.layer_parts(), two.layer_parts(), strict=True):

@@ -183,6 +183,21 @@ CASES = [
         ("recipe.yaml:20: steps.student.distill", "the student has 3 layers, the teacher 2", "shallower student"),
     ),
     Case(
+        "a map that copies the embeddings as a layer",
+        f"{SET} {STUDENT}.student.distilbert.map=[[0,0]]",
+        ("recipe.yaml:20: steps.student.distill", "map:", "layers 1 to 1 once", "came [[0, 0]]"),
+    ),
+    Case(
+        "a map that leaves a layer random",
+        f'{SET} "{STUDENT}.student={{distilbert: {{layers: 2, map: [[1, 1]]}}}}"',
+        ("recipe.yaml:20: steps.student.distill", "map:", "layers 1 to 2 once", "came [[1, 1]]"),
+    ),
+    Case(
+        "a map that copies two layers into one",
+        f"{SET} {STUDENT}.student.distilbert.map=[[1,1],[1,2]]",
+        ("recipe.yaml:20: steps.student.distill", "map:", "once"),
+    ),
+    Case(
         "no layers",
         f"{SET} {STUDENT}.student.distilbert.layers=0",
         ("recipe.yaml:23: steps.student.distill.student.distilbert.layers", "expected greater than or equal to 1"),
