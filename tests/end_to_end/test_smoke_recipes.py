@@ -16,7 +16,10 @@ from compress.report.render import make_report
 from compress.runtime.student import Student
 
 ROOT = Path(__file__).resolve().parents[2]
-SMOKE = sorted((ROOT / "configs" / "smoke").glob("*.yaml"))
+SMOKE = [
+    pytest.param(path, id=path.stem, marks=() if path.stem.startswith("classify") else pytest.mark.slow)
+    for path in sorted((ROOT / "configs" / "smoke").glob("*.yaml"))
+]
 TEXT = (
     "Anna visits Paris with Bob in spring and likes Rome the old town has many small streets where people walk to eat "
     "soup or drink wine under tall trees until dark"
@@ -56,7 +59,7 @@ def data_for(name: str, folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("path", SMOKE, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SMOKE)
 def test_smoke_recipe(path: Path, tmp_path: Path) -> None:
     """Prevents a verb, a task or a family that works alone and not in a recipe; and work that is done twice."""
     data = data_for(path.stem, tmp_path / "data")

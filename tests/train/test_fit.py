@@ -41,7 +41,7 @@ def _same(one: nn.Module, other: nn.Module) -> bool:
 @pytest.mark.parametrize(
     "changes", [{}, {"accumulate": 3}, {"precision": "bf16"}, {"patience": 2, "evaluate_per_epoch": 2}]
 )
-@pytest.mark.parametrize("at", [5, 11])
+@pytest.mark.parametrize("at", [5, pytest.param(11, marks=pytest.mark.slow)])
 def test_an_interrupted_run_ends_bit_equal(
     changes: dict[str, object], at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
