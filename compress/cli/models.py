@@ -93,8 +93,9 @@ def _rows(stream: TextIO, place: str) -> Iterator[Any]:
     try:
         for number, line in enumerate(stream, 1):
             text = line.rstrip("\r\n")
-            if text.strip():
-                yield _row(text, f"{place}:{number}") if text.lstrip().startswith("{") else text
+            if not text.strip():
+                raise InputError(f"{place}:{number}: empty line; every line is one text, and answers keep its order")
+            yield _row(text, f"{place}:{number}") if text.lstrip().startswith("{") else text
     except UnicodeDecodeError as error:
         raise InputError(f"{place}: not UTF-8 text ({error.reason} at byte {error.start})") from error
 

@@ -54,7 +54,7 @@ class Objective(nn.Module):
                     )
 
     def forward(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted sum and each unweighted term, by the loss's name (`name#2` for a second one)."""
+        """The weighted sum and each unweighted term, by name (`name#3`: the third loss, whose name came before)."""
         student = self._student_tap(batch)
         teacher = self._look(batch) if self.needs_teacher else None
         total: Tensor | None = None

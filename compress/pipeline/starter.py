@@ -148,6 +148,8 @@ def _few_values(seen: Seen) -> str | None:
 
 
 def _label_lines(seen: Seen, label: str, notes: list[str]) -> list[str]:
+    if any(isinstance(row[label], (list, dict)) for row in seen.rows):
+        raise InputError(f"column {label!r} holds lists, not one label a row; for words with tags use --task tag")
     values = sorted({row[label] for row in seen.rows if row[label] is not None}, key=lambda v: (str(type(v)), v))
     shown = ", ".join(map(str, values[:12])) + (", ..." if len(values) > 12 else "")
     notes.append(f"labels seen: {shown}")

@@ -35,7 +35,7 @@ class Store:
 
     def cache(self) -> Path:
         """A folder that sibling runs share, for what can be made again (a teacher's logits)."""
-        return self.root.parent / ".cache"
+        return self.root.parent / ".stillroom-cache"
 
     def state(self, name: str, key: str) -> str:
         """`done` (the same key is stored), `stale` (another key is) or `new`. Only looks."""

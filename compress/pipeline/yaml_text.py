@@ -52,8 +52,10 @@ def read_value(text: str) -> Any:
     """One value, as `--set` gives it. Raises InputError."""
     try:
         return _load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a tag such as !!int over something else
         raise InputError(f"not valid YAML: {getattr(error, 'problem', None) or error}") from None
+    except RecursionError:
+        raise InputError("nested too deeply to be a value") from None
 
 
 def read_document(text: str, shown: str) -> tuple[dict[str, Any], Lines]:
@@ -67,7 +69,7 @@ def read_document(text: str, shown: str) -> tuple[dict[str, Any], Lines]:
         if isinstance(node, yaml.Node):
             _walk(node, "", lines, shown, ())
         document = _load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark is not None else ""
         raise InputError(f"{shown}{line}: not valid YAML: {getattr(error, 'problem', None) or error}") from None

@@ -10,6 +10,7 @@ import transformers
 from pydantic import Field
 
 from compress.core.errors import Fault, InputError
+from compress.core.hashing import tree_sha256
 from compress.core.options import Choice, CorpusRef, ModelSource
 from compress.corpora.corpus import Corpus
 from compress.distill.checks import check_head, check_labels, check_quality, check_vocabulary
@@ -17,6 +18,7 @@ from compress.distill.distillation import Distillation
 from compress.losses.base import LOSSES, Loss
 from compress.steps.base import STEPS, Context, Step
 from compress.students.base import STUDENTS, StudentArchitecture
+from compress.students.inherit import architecture_facts
 from compress.tasks.base import TASKS, Task
 from compress.train.facts import positions
 from compress.train.folder import Loaded, load_model, save_student
@@ -113,6 +115,9 @@ class Distill(Step, TrainOptions):
         outputs = getattr(teacher.model.config, "num_labels", None) if task.output != "vocabulary" else None
         start = load_model(source, task.auto_class, num_labels=outputs, fresh_head=True)
         check_vocabulary(start.tokenizer, teacher.tokenizer, source)
+        mine, theirs = architecture_facts(built.model), architecture_facts(start.model)
+        if mine != theirs:  # heads too, which weights of equal shapes do not show
+            raise InputError(f"{source}: is not of the student's shape (it is {theirs}, the student is {mine})")
         try:
             found = built.model.base_model.load_state_dict(start.model.base_model.state_dict(), strict=False)
         except RuntimeError as error:
@@ -127,10 +132,5 @@ class Distill(Step, TrainOptions):
 
 
 def _identity(source: str, teacher: Loaded) -> str:
-    """What tells one teacher's logits from another's: its weights' hash when it is an artifact, else what is known."""
-    manifest = Path(source) / "manifest.json"
-    if manifest.is_file():
-        return manifest.read_text(encoding="utf-8")
-    weights = Path(source) / "model.safetensors"
-    stamp = weights.stat() if weights.is_file() else None
-    return f"{source}@{teacher.commit}:{stamp.st_size}:{stamp.st_mtime_ns}" if stamp else f"{source}@{teacher.commit}"
+    """What tells one teacher's logits from another's: the content of its folder, or a hub name and its commit."""
+    return tree_sha256(Path(source)) if Path(source).is_dir() else f"{source}@{teacher.commit}"

@@ -48,8 +48,9 @@ class DistilBertStudent(StudentArchitecture):
 
     def _config(self, teacher: PreTrainedModel, layers: int) -> DistilBertConfig:
         anatomy, source = anatomy_of(teacher), teacher.config
-        dropout = float(getattr(source, "hidden_dropout_prob", 0.1)) if self.dropout is None else self.dropout
-        attention = float(getattr(source, "attention_probs_dropout_prob", dropout))
+        theirs = getattr(source, "hidden_dropout_prob", getattr(source, "dropout", 0.1))
+        dropout = float(theirs) if self.dropout is None else self.dropout
+        attention = float(getattr(source, "attention_probs_dropout_prob", getattr(source, "attention_dropout", theirs)))
         return DistilBertConfig(
             vocab_size=source.vocab_size,
             max_position_embeddings=source.max_position_embeddings - anatomy.position_offset,

@@ -14,6 +14,9 @@ from compress.core.layer_maps import LayerMap, layer_pairs
 from compress.students.base import STUDENTS, Built, StudentArchitecture
 from compress.students.inherit import architecture_facts, copy_embeddings, copy_head, copy_layers, refuse_wider
 
+DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout",
+            "dropout", "attention_dropout", "seq_classif_dropout")  # fmt: skip
+
 
 @STUDENTS.register("tinybert")
 class TinyBertStudent(StudentArchitecture):
@@ -63,7 +66,7 @@ class TinyBertStudent(StudentArchitecture):
                 )
             setattr(config, names[part], size)
         if self.dropout is not None:
-            for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"):
-                if name in config.to_dict():
+            for name in DROPOUTS:
+                if config.to_dict().get(name) is not None:
                     setattr(config, name, self.dropout)
         return config

@@ -153,7 +153,7 @@ def write_rows(path: Path, lines: list[dict[str, Any]]) -> None:
 def hashes(root: Path) -> dict[str, str]:
     """Every file of the finished artifacts and of the data."""
     found = [path for top in ("runs", "data", "model") for path in (root / top).rglob("*") if path.is_file()]
-    kept = [path for path in found if not {".work", ".lock", ".cache"} & set(path.relative_to(root).parts)]
+    kept = [path for path in found if not {".work", ".lock", ".stillroom-cache"} & set(path.relative_to(root).parts)]
     return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in kept}
 
 

@@ -54,8 +54,8 @@ def test_every_task_has_a_line(prediction: Any, shown: str, monkeypatch: pytest.
 
 
 def test_standard_input_mixes_lines_and_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pairs must arrive as pairs; an empty line is no text."""
-    lines = 'plain [text]\n\n{"text": "a", "text_pair": "b"}\n{"tokens": ["x", "y"]}\n'
+    """Pairs must arrive as pairs, words as words."""
+    lines = 'plain [text]\n{"text": "a", "text_pair": "b"}\n{"tokens": ["x", "y"]}\n'
     shown, seen = told(Value(1.0), monkeypatch, "--file", "-", "--json", typed=lines)
     assert seen == ["plain [text]", {"text": "a", "text_pair": "b"}, ["x", "y"]]
     assert [json.loads(line)["value"] for line in shown.splitlines()] == [1.0, 1.0, 1.0]
@@ -67,6 +67,7 @@ def test_standard_input_mixes_lines_and_rows(monkeypatch: pytest.MonkeyPatch) ->
         (b'{"text": 1}\n', ":1: expected"),
         (b'fine\n{"text"\n', ":2: not valid JSON"),
         (b"\xff\xfe\n", "not UTF-8"),
+        (b"fine\n\nalso fine\n", ":2: empty line"),
     ],
 )
 def test_bad_files_are_told_by_line(
