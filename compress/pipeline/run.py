@@ -67,14 +67,11 @@ def _run_step(planned: Planned, store: Store, recipe: Recipe, reporter: Reporter
         manifest = _adopt(planned, store, out, reporter) or _work(planned, store, out, reporter, recipe)
         writer.commit({**manifest, "step": planned.name, "key": planned.key})
     except StillroomError as error:
-        writer.abandon()
         raise _placed(error, planned, recipe) from error
     except OSError as error:
-        writer.abandon()
         raise _placed(JobError(f"{error}; {store.root} holds what was finished"), planned, recipe) from error
-    except BaseException:
-        writer.abandon()
-        raise
+    finally:
+        writer.abandon()  # nothing is left there after a commit
     store.finish(planned.name, planned.key)
 
 
