@@ -22,11 +22,15 @@ class Tap:
     """Callable `tap(batch) -> Trace` over one model; `close` (or leaving a `with`) takes the hooks off.
 
     hidden: layers whose states `[b, s, d]` are kept, 0 for the embedding output. attention: layers (from 1) whose
-    queries and keys `[b, h, s, e]` are kept.
+    queries and keys `[b, h, s, e]` are kept. logits: whether the task head runs; the vocabulary of a masked-token head
+    costs more than the layers of a small model under it.
     """
 
-    def __init__(self, model: PreTrainedModel, hidden: frozenset[int], attention: frozenset[int]) -> None:
+    def __init__(
+        self, model: PreTrainedModel, hidden: frozenset[int], attention: frozenset[int], *, logits: bool = True
+    ) -> None:
         self.model = model
+        self._runs = model if logits else model.base_model
         self.anatomy = anatomy_of(model)
         self.depth = self.anatomy.depth(model)
         self._hidden: dict[int, Tensor] = {}
@@ -43,7 +47,7 @@ class Tap:
         inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch}
         if "token_type_ids" in inputs and not self.anatomy.token_type_embeddings:
             del inputs["token_type_ids"]
-        outputs = self.model(**inputs)
+        outputs = self._runs(**inputs)
         trace = Trace(
             mask=batch["attention_mask"].bool(),
             logits=getattr(outputs, "logits", None),

@@ -42,8 +42,10 @@ class Objective(nn.Module):
         if self.needs_teacher and teacher is None:
             raise InputError("the losses compare with a teacher, and none was given")
         pairs = [loss.pairs(*depths) if loss.needs_teacher else [] for loss in self.losses]
-        self._student_tap = Tap(student, *_layers(self.losses, pairs, side=0))
-        self._teacher_taps = [Tap(t, *_layers(self.losses, pairs, side=1)) for t in self._teacher]
+        of_outputs = [loss for loss in self.losses if "logits" in loss.needs]
+        self._student_tap = Tap(student, *_layers(self.losses, pairs, side=0), logits=bool(of_outputs))
+        told = any(loss.needs_teacher for loss in of_outputs)
+        self._teacher_taps = [Tap(t, *_layers(self.losses, pairs, side=1), logits=told) for t in self._teacher]
         self.logits_only = all("hidden" not in loss.needs and "attention" not in loss.needs for loss in self.losses)
         self.projections = nn.ModuleDict()
         if teacher is not None and theirs is not None and theirs.width(teacher) != mine.width(student):

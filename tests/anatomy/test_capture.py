@@ -71,3 +71,15 @@ def test_an_unknown_family_is_refused_by_name() -> None:
     model.config.model_type = "gpt2"
     with pytest.raises(InputError, match="'gpt2' are not supported"):
         anatomy_of(model)
+
+
+@pytest.mark.parametrize("family", ANATOMIES.names())
+def test_without_logits_the_head_does_not_run_and_the_states_are_the_same(family: str) -> None:
+    """Prevents a general stage that multiplies by the whole vocabulary for nothing, or sees other states for it."""
+    model, inputs = tiny(family), batch(pad=1 if family == "roberta" else 0)
+    with Tap(model, frozenset({0, 4}), frozenset()) as tap:
+        expected = tap(inputs)
+    with Tap(model, frozenset({0, 4}), frozenset(), logits=False) as tap:
+        found = tap(inputs)
+    assert expected.logits is not None and found.logits is None
+    assert all(torch.equal(found.hidden_at(layer), expected.hidden_at(layer)) for layer in (0, 4))

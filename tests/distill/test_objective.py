@@ -42,6 +42,22 @@ def test_the_teacher_stays_in_eval_mode_without_gradients_and_out_of_the_state()
     assert sum(value.numel() for value in objective.state_dict().values()) == mine
 
 
+def test_heads_run_only_for_losses_that_read_their_outputs() -> None:
+    """Prevents paying for two task heads where states alone are compared, and a head missing where labels are."""
+    ran: list[str] = []
+    student, teacher = tiny("bert", layers=2), tiny("bert")
+    for name, model in (("student", student), ("teacher", teacher)):
+        model.classifier.register_forward_hook(lambda *_, name=name: ran.append(name))
+    for losses, expected in (
+        ([HiddenMSE()], []),
+        ([HiddenMSE(), HardCE()], ["student"]),
+        ([HiddenMSE(), LogitsKL()], ["student", "teacher"]),
+    ):
+        ran.clear()
+        Objective(student, teacher, losses)(labelled())
+        assert ran == expected
+
+
 def test_projections_bridge_widths_and_never_reach_the_student() -> None:
     """Prevents projections inside the saved student, and missing ones when widths differ."""
     student = tiny("bert", layers=2, width=8)
