@@ -32,12 +32,13 @@ from compress.train.checkpoint import (
 )
 from compress.train.meter import GPU_EVERY, Meter, Observed, Terms
 from compress.train.options import TrainOptions
-from compress.train.place import arithmetic
+from compress.train.place import arithmetic, hand_back_memory
 from compress.train.progress import Pace
 
 Loss = Callable[[nn.Module, Batch], tuple[Tensor, Terms]]
 Evaluate = Callable[[], Mapping[str, float]]
 HISTORY_POINTS = 60
+HAND_BACK_EVERY = 200  # updates: walking the heap and faulting its pages in again is not for every one
 
 
 class Shell(nn.Module):
@@ -195,6 +196,8 @@ class Loop(Trainer):
         if evaluates or step == self.updates or step % max(1, self.updates // HISTORY_POINTS) == 0:
             dev = self._dev(step) if evaluates else {}
             self._remember(step, dev)
+        if step % HAND_BACK_EVERY == 0:
+            hand_back_memory()
         self.pace.advance(1, self.meter.latest)
         patience = self.job.options.patience
         if evaluates and patience and self.without_gain >= patience and step < self.updates:
