@@ -1,4 +1,8 @@
-"""What a subject is: a folder (or hub snapshot), the engine that runs it, its files and number format."""
+"""What a subject is: a folder (or hub snapshot), the engine that runs it, its files and number format.
+
+A model may carry its engine behind an `@`, so that one folder can be measured in several ways: `runs/a/half`,
+`runs/a/half@torch:bf16`, `runs/a/half@torch:compile`. What stands there comes before the engine that is given for all.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,19 @@ from typing import Any
 
 from compress.core.errors import InputError
 from compress.runtime.engines.base import choose
+from compress.runtime.engines.names import parse_engine
 from compress.runtime.folder import read_folder
 
-HUB_FILES = ("*.json", "*.safetensors", "*.onnx", "*.onnx.data", "*.txt", "*.model")
+HUB_FILES = ("*.json", "*.safetensors", "*.onnx", "*.onnx.data", "openvino_model.*", "*.txt", "*.model")
+AT = "@"
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One model to measure. about: the facts of its manifest, or the same from config.json of a plain folder."""
+    """One model to measure. about: the facts of its manifest, or the same from config.json of a plain folder.
+
+    engine: with its variant, as in `torch:bf16`.
+    """
 
     name: str
     source: str
@@ -26,30 +35,55 @@ class Subject:
 
     @property
     def dtype(self) -> str:
-        """The number format of its weights, as far as the folder tells."""
-        return str(self.about["engine"][self.engine].get("dtype", "unknown"))
+        """The number format that it computes with, as far as the folder and the variant tell."""
+        return parse_engine(self.engine).dtype(str(self.form.get("dtype", "unknown")))
+
+    @property
+    def form(self) -> dict[str, Any]:
+        """What the folder says of the form of this engine."""
+        found: dict[str, Any] = self.about["engine"][parse_engine(self.engine).engine]
+        return found
 
     @property
     def weights(self) -> list[Path]:
         """The files that hold the weights of this engine."""
-        file = self.folder / str(self.about["engine"][self.engine]["file"])
-        beside = file.with_name(f"{file.name}.data")
+        file = self.folder / str(self.form["file"])
+        beside = file.with_suffix(".bin") if file.suffix == ".xml" else file.with_name(f"{file.name}.data")
         return [file, beside] if beside.is_file() else [file]
 
 
 def subject(name: str, source: str, engine: str = "auto") -> Subject:
-    """Look at a folder or hub name. Raises InputError for what cannot be measured, before anything is spent."""
+    """Look at a folder or hub name. Raises InputError for what cannot be measured, before anything is spent.
+
+    engine: for a source that does not carry its own.
+    """
+    source, own = split_engine(source)
     folder = _folder(source)
     about = read_folder(folder).about
-    return Subject(name, source, folder, choose(engine, about["engine"], folder), about)
+    return Subject(name, source, folder, choose(own or engine, about["engine"], folder), about)
+
+
+def split_engine(source: str) -> tuple[str, str]:
+    """`folder@torch:bf16` as folder and engine; the engine is empty when none is named.
+
+    A folder that is there under the whole name is that folder. Raises InputError for an engine that is not known.
+    """
+    path, at, engine = source.rpartition(AT)
+    if not at or not path or "/" in engine or Path(source).exists():
+        return source, ""
+    return path, str(parse_engine(engine))
 
 
 def names_of(sources: Sequence[str]) -> list[str]:
-    """A short name for each source that no other has: `$teacher` is teacher, a path its last folder."""
+    """A short name for each source that no other has: `$teacher` is teacher, a path its last folder.
+
+    An engine that the source carries stays in its name: `half@torch:bf16`.
+    """
     names: list[str] = []
     for source in sources:
-        plain = source.removeprefix("$").rstrip("/")
-        short = plain.rsplit("/", 1)[-1] or plain
+        path, engine = split_engine(source)
+        plain = path.removeprefix("$").rstrip("/")
+        short = (plain.rsplit("/", 1)[-1] or plain) + (f"{AT}{engine}" if engine else "")
         count = sum(name == short or name.startswith(f"{short}-") for name in names)
         names.append(f"{short}-{count + 1}" if short in names else short)
     return names

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compress.bench.weights_ir import constants
 from compress.core.errors import InputError
 
 PARTS = ("embeddings", "encoder", "head")
@@ -26,13 +27,16 @@ _HOPS = 6
 class Tensor:
     """One stored tensor: name (for an unnamed one in ONNX, of the module that uses it), elements, bytes, weight.
 
-    weight: whether it is learnt; scales, zero points, indices and constants are not.
+    weight: whether it is learnt; scales, zero points, indices and constants are not. kind: as the file names its number
+    format (`F32`, `I8`).
     """
 
     name: str
     elements: int
     size: int
     weight: bool = True
+    shape: tuple[int, ...] = ()
+    kind: str = ""
 
 
 def part_of(name: str) -> str:
@@ -43,8 +47,16 @@ def part_of(name: str) -> str:
 
 
 def tensors_of(path: Path) -> list[Tensor]:
-    """The tensors of a `.safetensors` or `.onnx` file. Raises InputError when it cannot be read."""
+    """The tensors of a file that `readable` knows. Raises InputError when it cannot be read."""
+    if path.suffix == ".xml":
+        return [Tensor(name, math.prod(shape), size, learnt, shape, kind)
+                for name, shape, size, kind, learnt in constants(path)]  # fmt: skip
     return list(_onnx(path) if path.suffix == ".onnx" else _safetensors(path))
+
+
+def readable(path: Path) -> bool:
+    """Whether `tensors_of` can read the file: `.safetensors`, `.onnx`, and the `.xml` of an OpenVINO graph."""
+    return path.suffix in (".safetensors", ".onnx", ".xml")
 
 
 def _safetensors(path: Path) -> Iterator[Tensor]:
@@ -59,7 +71,9 @@ def _safetensors(path: Path) -> Iterator[Tensor]:
     for name, facts in header.items():
         if name != "__metadata__":
             start, end = facts["data_offsets"]
-            yield Tensor(name, math.prod(facts["shape"]), end - start)
+            shape = tuple(facts["shape"])
+            learnt = not name.endswith("_scale")
+            yield Tensor(name, math.prod(shape), end - start, learnt, shape, facts["dtype"])
 
 
 def _onnx(path: Path) -> Iterator[Tensor]:
@@ -76,7 +90,8 @@ def _onnx(path: Path) -> Iterator[Tensor]:
         name = tensor.name if "." in tensor.name else _module_of(tensor.name, users) or tensor.name
         learnt = bool(tensor.dims) and not tensor.name.endswith(("_scale", "_zero_point"))
         integers = tensor.data_type in (onnx.TensorProto.INT64, onnx.TensorProto.INT32, onnx.TensorProto.BOOL)
-        yield Tensor(name, elements, _onnx_bytes(tensor), learnt and not integers)
+        kind = str(onnx.TensorProto.DataType.Name(tensor.data_type))
+        yield Tensor(name, elements, _onnx_bytes(tensor), learnt and not integers, tuple(tensor.dims), kind)
 
 
 def _onnx_bytes(tensor: Any) -> int:

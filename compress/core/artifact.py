@@ -115,13 +115,18 @@ def verify(folder: Path, kind: str | None = None) -> dict[str, Any]:
     listed: dict[str, dict[str, Any]] = manifest["files"]
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and path.suffix in UNSAFE:
+        if path.is_file() and is_unsafe(path):
             raise InputError(f"{path}: a pickle where weights should be; it is never loaded. Remove it")
         if path.is_file() and name not in listed and name != MANIFEST and not path.name.startswith("."):
             raise InputError(f"{path}: not listed in {MANIFEST}; remove it or run the step again")
     for name, facts in listed.items():
         _check_file(folder / name, facts)
     return manifest
+
+
+def is_unsafe(path: Path) -> bool:
+    """Whether a name says that a file holds a pickle. A `.bin` with an `.xml` holds an OpenVINO graph's weights."""
+    return path.suffix in UNSAFE and not (path.suffix == ".bin" and path.with_suffix(".xml").is_file())
 
 
 def _check_file(path: Path, facts: dict[str, Any]) -> None:

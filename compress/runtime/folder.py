@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compress.core.artifact import MANIFEST, UNSAFE, verify
+from compress.core.artifact import MANIFEST, is_unsafe, verify
 from compress.core.errors import InputError
 
-WEIGHTS, GRAPH = "model.safetensors", "model.onnx"
+WEIGHTS, GRAPH, IR = "model.safetensors", "model.onnx", "openvino_model.xml"
 _HEADS = (("ForSequenceClassification", "classify"), ("ForTokenClassification", "tag"), ("ForMaskedLM", "mask"))
 _OFFSET_FAMILIES = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "roberta-prelayernorm", "mpnet")
 
@@ -111,10 +111,10 @@ def _product(shape: list[int]) -> int:
 def _check_form(folder: Path, about: dict[str, Any]) -> None:
     """Each form that `about.engine` names has its file, and it is no pickle."""
     if not about["engine"]:
-        pickles = [path.name for path in sorted(folder.iterdir()) if path.suffix in UNSAFE]
+        pickles = [path.name for path in sorted(folder.iterdir()) if is_unsafe(path)]
         if pickles:
             raise InputError(f"{folder / pickles[0]}: a pickle where weights should be; it is never loaded")
-        raise InputError(f"{folder}: has neither {WEIGHTS} nor {GRAPH}; give a folder that a step wrote")
+        raise InputError(f"{folder}: has neither {WEIGHTS} nor {GRAPH} nor {IR}; give a folder that a step wrote")
     for engine, facts in about["engine"].items():
         path = folder / str(facts.get("file", ""))
         if not path.is_file():
@@ -132,6 +132,8 @@ def _from_config(folder: Path, config: dict[str, Any], tokenizer: dict[str, Any]
     engine: dict[str, Any] = {}
     if (folder / GRAPH).is_file():
         engine["onnx"] = {"file": GRAPH, "dtype": "unknown"}
+    if (folder / IR).is_file():
+        engine["openvino"] = {"file": IR, "dtype": "unknown"}
     if (folder / WEIGHTS).is_file():
         engine["torch"] = {"file": WEIGHTS, "dtype": "float32"}
     return {

@@ -48,8 +48,9 @@ class Student:
     def load(cls, folder: str | Path, engine: str = "auto", threads: int | None = None, device: str = "cpu") -> Student:
         """Load a student folder, or any plain Hugging Face folder of a task that is known.
 
-        engine: `onnx`, `torch`, or `auto` for the fastest that is installed and that the folder carries. threads:
-        None takes the cores that this process may use. Raises InputError for whatever is wrong with the folder.
+        engine: `onnx`, `openvino`, `torch`, each with a variant if it has any (`torch:bf16`, see `engines/names.py`),
+        or `auto` for the fastest that is installed and that the folder carries. threads: None takes the cores that
+        this process may use. Raises InputError for whatever is wrong with the folder.
         """
         carried = read_folder(Path(folder))
         count = threads_of(threads)
@@ -80,12 +81,16 @@ class Student:
         inputs: texts, pairs `(text, text)`, rows `{"text": ..., "text_pair": ...}`; for `tag` texts or lists of words.
         top: how many tokens a `mask` student names for each blank. Raises InputError naming the first bad input.
         """
+        return [prediction for prediction, _ in self.answers(inputs, batch_size, top)]
+
+    def answers(self, inputs: Sequence[Any], batch_size: int = 32, top: int = 5) -> list[tuple[Prediction, np.ndarray]]:
+        """What `predict` gives, each with the raw outputs that it was read from (as `logits` gives them)."""
         read = read_inputs(inputs, self.task, self.carried.pairs)
         encodings = self.encoder.encode(read)
         if self.task == "mask":
             self._check_blanks(encodings)
         logits = self._run(encodings, batch_size)
-        return [self._one(*triple, top) for triple in zip(read, encodings, logits, strict=True)]
+        return [(self._one(*triple, top), triple[2]) for triple in zip(read, encodings, logits, strict=True)]
 
     def logits(self, inputs: Sequence[Any], batch_size: int = 32) -> list[np.ndarray]:
         """Raw outputs: `[c]` for each input (classify, regress), or `[s, c]` for its tokens without padding.

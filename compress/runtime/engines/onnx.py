@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -26,7 +27,7 @@ class OnnxEngine(Engine):
     would take a core from the rest of the app, or from whatever else is being measured.
     """
 
-    name: ClassVar[str] = "onnx"
+    name = "onnx"
 
     def __init__(self, session: Any, dtype: str, threads: int, path: Path) -> None:
         self.session = session
@@ -37,7 +38,9 @@ class OnnxEngine(Engine):
         self.outputs = [node.name for node in session.get_outputs()]
 
     @classmethod
-    def open(cls, folder: Path, about: dict[str, Any], threads: int, device: str = "cpu") -> OnnxEngine:
+    def open(
+        cls, folder: Path, about: dict[str, Any], threads: int, device: str = "cpu", variants: Sequence[str] = ()
+    ) -> OnnxEngine:
         """Load `about.engine.onnx.file`. Raises InputError for a damaged graph or a device that is not there."""
         facts = about["engine"]["onnx"]
         path = folder / facts["file"]

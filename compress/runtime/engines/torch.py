@@ -1,10 +1,13 @@
-"""Torch: the float student as transformers loads it, and the int8 form made by torch."""
+"""Torch: the float student as transformers loads it, in other formats and compiled, and the int8 form made by torch."""
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,34 +23,60 @@ AUTO_CLASSES = {
     "tag": "AutoModelForTokenClassification",
     "mask": "AutoModelForMaskedLM",
 }
+FORMATS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TorchEngine(Engine):
-    """A module in eval mode under `inference_mode`. Its threads are those of torch, which has one pool per process."""
+    """A module in eval mode under `inference_mode`. Its threads are those of torch, which has one pool per process.
 
-    name: ClassVar[str] = "torch"
+    call: the module, or its compiled or recorded form, which `run` goes through; `hidden` always asks the module.
+    """
 
-    def __init__(self, model: Any, dtype: str, threads: int, device: str) -> None:
+    name = "torch"
+
+    def __init__(self, model: Any, dtype: str, threads: int, device: str, call: Any = None) -> None:
         self.model = model
+        self.call = model if call is None else call
         self.dtype = dtype
         self.threads = threads
         self.device = torch.device(device)
 
     @classmethod
-    def open(cls, folder: Path, about: dict[str, Any], threads: int, device: str = "cpu") -> TorchEngine:
-        """Load the folder's torch form. Raises InputError for a damaged checkpoint or a device that is not there."""
+    def open(
+        cls, folder: Path, about: dict[str, Any], threads: int, device: str = "cpu", variants: Sequence[str] = ()
+    ) -> TorchEngine:
+        """Load the folder's torch form. Raises InputError for a damaged checkpoint or a device that is not there.
+
+        bf16, fp16: every weight and activation in that format. compile: `torch.compile` with dynamic shapes, which
+        compiles at the first call. cudagraph: see `torch_graphs`.
+        """
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise InputError(f"device: {device!r} is asked for, and torch sees no CUDA device; use cpu")
         torch.set_num_threads(threads)
-        facts = about["engine"]["torch"]
-        dtype = str(facts.get("dtype", "float32"))
-        model = _int8(folder, about, device) if dtype == "int8" else _float(folder, about)
-        return cls(model.to(device).eval(), dtype, threads, device)
+        if about["engine"]["torch"].get("dtype", "float32") == "int8":
+            return cls(_int8(folder, about, device).to(device).eval(), "int8", threads, device)
+        form = next((FORMATS[name] for name in variants if name in FORMATS), torch.float32)
+        if "compile" in variants:
+            _check_compiler(device)
+        model = _float(folder, about, form).to(device).eval()
+        return cls(model, str(model.dtype).removeprefix("torch."), threads, device, _faster(model, variants))
+
+    @classmethod
+    def imports(cls, family: str, variants: Sequence[str] = ()) -> None:
+        """The module of this architecture, which transformers imports while it loads, and the compiler."""
+        auto = importlib.import_module("transformers.models.auto")
+        module = family.replace("-", "_")
+        try:
+            importlib.import_module(f"transformers.models.{module}.modeling_{module}")
+        except ModuleNotFoundError:
+            auto.AutoModelForSequenceClassification  # noqa: B018
+        if "compile" in variants:
+            importlib.import_module("torch._inductor.compile_fx")
 
     def run(self, batch: dict[str, np.ndarray]) -> np.ndarray:
         """Logits of the model."""
         with torch.inference_mode():
-            return self._array(self.model(**self._tensors(batch)).logits)
+            return self._array(self.call(**self._tensors(batch)).logits)
 
     def hidden(self, batch: dict[str, np.ndarray]) -> np.ndarray:
         """The last hidden state of the body under the head."""
@@ -62,7 +91,32 @@ class TorchEngine(Engine):
         return found.float().cpu().numpy()
 
 
-def _float(folder: Path, about: dict[str, Any]) -> Any:
+def _faster(model: Any, variants: Sequence[str]) -> Any:
+    """The module as the variants run it."""
+    if "compile" in variants:
+        return torch.compile(model, dynamic=True)
+    if "cudagraph" in variants:
+        from compress.runtime.engines.torch_graphs import Replayed
+
+        return Replayed(model)
+    return model
+
+
+def _check_compiler(device: str) -> None:
+    """Raises InputError when torch.compile has nothing to compile with, which it would say at the first call only."""
+    if device.startswith("cuda"):
+        if importlib.util.find_spec("triton") is None:
+            raise InputError("engine: torch:compile on CUDA needs triton; run: pip install triton")
+        return
+    from torch._inductor import cpp_builder, exc
+
+    try:
+        cpp_builder.get_cpp_compiler()
+    except exc.InvalidCxxCompiler as error:
+        raise InputError("engine: torch:compile needs a C++ compiler (g++ or clang++), and finds none here") from error
+
+
+def _float(folder: Path, about: dict[str, Any], form: torch.dtype) -> Any:
     (task,) = about["task"]
     told = transformers.utils.logging
     level = told.get_verbosity()
@@ -71,7 +125,7 @@ def _float(folder: Path, about: dict[str, Any]) -> Any:
     told.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         model, report = getattr(transformers, AUTO_CLASSES[task]).from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, output_loading_info=True
+            folder, dtype=form, use_safetensors=True, local_files_only=True, output_loading_info=True
         )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise InputError(f"{folder}: cannot be loaded ({' '.join(str(error).split())[:200]})") from error
