@@ -30,6 +30,7 @@ RUNTIME_CORE = {"compress.core", "compress.core.errors", "compress.core.hashing"
 RUNTIME_OUTSIDE = {"numpy", "tokenizers"}
 ENGINE_OUTSIDE = {
     "onnx": {"onnxruntime"},
+    "openvino": {"openvino"},
     "torch": {"torch", "transformers", "safetensors", "torchao"},
 }
 TEACHERS_MAY = {"core", "anatomy", "tasks", "corpora", "train", "losses"}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from compress.bench.isolation import RequestError, SubjectError, Worker
+from compress.bench.isolation import COMMAND, RequestError, SubjectError, Worker
 from compress.bench.options import BenchOptions
 from compress.bench.sources import Subject
 from compress.core.reporter import Reporter
@@ -57,7 +57,7 @@ class Running:
 class Desk:
     """Everything that probes read. rows: normalised rows of the split; inputs: the same as a Student takes them.
 
-    harness: what measures.json says about the measuring itself.
+    harness: what measures.json says about the measuring itself. command: what starts a subject's process.
     """
 
     options: BenchOptions
@@ -72,6 +72,7 @@ class Desk:
     work: Path
     reporter: Reporter
     chance: random.Random
+    command: Sequence[str] = COMMAND
     harness: dict[str, Any] = field(default_factory=dict)
 
     @property

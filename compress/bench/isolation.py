@@ -25,13 +25,15 @@ POOLS = (
     "RAYON_NUM_THREADS",
 )
 TAIL = 4000
+NO_MEMORY = ("out of memory", "bad_alloc", "memoryerror", "cannot allocate", "can't allocate", "failed to allocate")
 
 
 class SubjectError(JobError):
-    """A subject's process ended or fell silent. `status` is `failed` or `timeout`."""
+    """A subject's process ended or fell silent. `status` is `failed` or `timeout`; memory: it ended for lack of it."""
 
-    def __init__(self, status: str, message: str) -> None:
+    def __init__(self, status: str, message: str, memory: bool = False) -> None:
         self.status = status
+        self.memory = memory
         super().__init__(message)
 
 
@@ -125,9 +127,15 @@ class Worker:
         code = self._process.wait()
         how = f"was ended by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
         said = self._log.read_text(encoding="utf-8", errors="replace")[-TAIL:].strip()
-        hint = " (out of memory?)" if -code == getattr(signal, "SIGKILL", 9) else ""
+        killed = -code == getattr(signal, "SIGKILL", 9)
         last = said.splitlines()[-1] if said else "it said nothing"
-        return SubjectError("failed", f"its process {how}{hint}: {last}")
+        message = f"its process {how}{' (out of memory?)' if killed else ''}: {last}"
+        return SubjectError("failed", message, killed or speaks_of_memory(last))
+
+
+def speaks_of_memory(message: str) -> bool:
+    """Whether an error's text says that memory ran out."""
+    return any(words in message.lower() for words in NO_MEMORY)
 
 
 def _signal_name(number: int) -> str:

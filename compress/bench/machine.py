@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+from compress.bench.nvml import gpu_state
 from compress.bench.sources import Subject
 from compress.core.environment import environment
 from compress.core.errors import InputError
+from compress.runtime.engines.names import check_device, parse_engine
 
-GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+CPUS, NODES = Path("/sys/devices/system/cpu"), Path("/sys/devices/system/node")
 
 
 def device_for(wanted: str, subjects: Sequence[Subject]) -> str:
     """`cpu` or `cuda`. Raises InputError for `cuda` where there is none, or with a subject that cannot use it.
 
-    auto is `cuda` only when every subject can run there: a ratio of a GPU to a CPU says nothing about a model.
+    Also for an engine's variant that makes no sense on the device. auto is `cuda` only when every subject can run
+    there: a ratio of a GPU to a CPU says nothing about a model.
     """
-    elsewhere = [subject.name for subject in subjects if subject.engine != "torch"]
+    device = _device(wanted, subjects)
+    for subject in subjects:
+        check_device(parse_engine(subject.engine), device)
+    return device
+
+
+def _device(wanted: str, subjects: Sequence[Subject]) -> str:
+    elsewhere = [subject.name for subject in subjects if parse_engine(subject.engine).engine != "torch"]
     if wanted == "cpu" or (wanted == "auto" and elsewhere):
         return "cpu"
     present = cuda_present()
@@ -43,9 +55,44 @@ def cuda_present() -> bool:
 
 
 def machine() -> dict[str, Any]:
-    """The environment of every artifact, and the frequency governor (None where the kernel does not tell)."""
+    """The environment of every artifact, and what decides how steady the clock speed is; None where nobody tells."""
+    return {
+        **environment(),
+        "governor": governor(),
+        "cpu_mhz": cpu_mhz(),
+        "gpu_state": gpu_state(),
+        "numa": numa_nodes(),
+        "load": [round(one, 2) for one in os.getloadavg()] if hasattr(os, "getloadavg") else None,
+    }
+
+
+def governor(cpus: Path = CPUS) -> str | None:
+    """The frequency governor of every core (`performance`, or `performance, powersave` when they differ)."""
+    return ", ".join(sorted({text for path in _each(cpus, "scaling_governor") if (text := _read(path))})) or None
+
+
+def cpu_mhz(cpus: Path = CPUS) -> dict[str, float] | None:
+    """The lowest and highest clock that the governor may set, and the mean of the clocks now, in MHz."""
+    found: dict[str, float] = {}
+    for name, file in (("min", "scaling_min_freq"), ("max", "scaling_max_freq"), ("now", "scaling_cur_freq")):
+        values = [int(text) / 1e3 for path in _each(cpus, file) if (text := _read(path)).isdigit()]
+        if values:
+            found[name] = round({"min": min, "max": max}.get(name, fmean)(values), 1)
+    return found or None
+
+
+def numa_nodes(nodes: Path = NODES) -> dict[str, str]:
+    """The cores of each memory node, as the kernel writes them (`0-15`)."""
+    folders = sorted(nodes.glob("node[0-9]*"), key=lambda path: int(path.name.removeprefix("node")))
+    return {path.name.removeprefix("node"): _read(path / "cpulist") for path in folders}
+
+
+def _each(cpus: Path, file: str) -> list[Path]:
+    return sorted(cpus.glob(f"cpu[0-9]*/cpufreq/{file}"))
+
+
+def _read(path: Path) -> str:
     try:
-        governor: str | None = GOVERNOR.read_text().strip()
+        return path.read_text().strip()
     except OSError:
-        governor = None
-    return {**environment(), "governor": governor}
+        return ""

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from compress.bench.probes.base import PROBES, Probe
 from compress.core.options import Choice, Options, aside
+from compress.core.sizes import bytes_of
 
 Positive = Annotated[int, Field(ge=1)]
+
+
+def amount(text: str) -> str:
+    """The text as it is, when it says an amount of memory. Raises ValueError."""
+    bytes_of(text)
+    return text
 
 
 def default_probes() -> list[Probe]:
@@ -28,7 +35,8 @@ class BenchOptions(Options):
         [16, 64, 128], description="tokens per text of the grid, cut to what the models take; [] for none"
     )
     engine: str | dict[str, str] = Field(
-        "auto", description="torch, onnx or auto (what the model's folder carries), for all or {name: engine}"
+        "auto",
+        description="torch, onnx, openvino (with variants such as torch:bf16) or auto, for all or {name: engine}",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="auto is cuda only when it is present and every subject can run there"
@@ -38,6 +46,9 @@ class BenchOptions(Options):
         1.0, gt=0, description="time for each cell and subject; less when the median is known within 2 %"
     )
     rounds: int = Field(10, ge=3, description="blocks into which that time is cut, interleaved across subjects")
+    fits: list[Annotated[str, AfterValidator(amount)]] = Field(
+        default_factory=list, description="memory limits to run every subject under, such as 256MB; says yes or no"
+    )
     limit: Positive | None = Field(2000, description="rows that are scored, and drawn from for timing; null for all")
     timeout: float = aside(300.0, "seconds until a subject that does not answer is given up", gt=0)
     probes: list[Annotated[Probe, Choice(PROBES)]] = Field(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import tempfile
 from collections.abc import Sequence
@@ -10,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from compress.bench.desk import Desk, Running, inputs_of
-from compress.bench.isolation import COMMAND, Worker
+from compress.bench.isolation import COMMAND
+from compress.bench.launch import STARTING, importing, loading, worker
 from compress.bench.machine import device_for, machine
 from compress.bench.options import BenchOptions
 from compress.bench.sources import Subject, names_of, subject
@@ -22,7 +22,6 @@ from compress.corpora.corpus import Corpus
 from compress.tasks.base import TASKS, Task
 
 SCHEMA_VERSION = 1
-STARTING = 120.0  # seconds for imports, beyond `timeout`: many processes may start at once, from a cold disk
 
 
 def bench_models(
@@ -47,10 +46,10 @@ def bench_models(
     subjects = subjects_of(models, names or names_of(models), options.engine)
     opened = Corpus.open(corpus)
     with tempfile.TemporaryDirectory(prefix="bench-") as work:
-        desk = _desk(subjects, opened, options, seed, Path(work), reporter)
+        desk = _desk(subjects, opened, options, seed, Path(work), reporter, command)
         environment = machine()
         try:
-            _open_all(desk, command)
+            _open_all(desk)
             for probe in sorted(options.probes, key=lambda probe: probe.order):
                 probe.measure(desk)
             _note_idle(desk)
@@ -71,8 +70,9 @@ def subjects_of(models: Sequence[str], names: Sequence[str], engine: str | dict[
 
 
 def _desk(
-    subjects: Sequence[Subject], corpus: Corpus, options: BenchOptions, seed: int, work: Path, reporter: Reporter
-) -> Desk:
+    subjects: Sequence[Subject], corpus: Corpus, options: BenchOptions, seed: int, work: Path, reporter: Reporter,
+    command: Sequence[str],
+) -> Desk:  # fmt: skip
     task = Choice(TASKS).parse(corpus.task)
     assert isinstance(task, Task)
     split = options.split or ("test" if corpus.has("test") else "dev")
@@ -85,7 +85,7 @@ def _desk(
     running = [Running(one, one is subjects[0], _blank(one, one is subjects[0])) for one in subjects]
     return Desk(
         options, task, corpus.labels, split, rows, [inputs_of(row) for row in rows], running,
-        device_for(options.device, subjects), options.threads or cores(), work, reporter, chance,
+        device_for(options.device, subjects), options.threads or cores(), work, reporter, chance, command,
     )  # fmt: skip
 
 
@@ -101,21 +101,13 @@ def _blank(subject: Subject, reference: bool) -> dict[str, Any]:
     }
 
 
-def _open_all(desk: Desk, command: Sequence[str]) -> None:
+def _open_all(desk: Desk) -> None:
     """Start every process (imports side by side), then load one after the other, alone."""
-    inputs = desk.work / "rows.json"
-    inputs.write_text(json.dumps(desk.inputs, ensure_ascii=False), encoding="utf-8")
     for running in desk.running:
         running.report.update(threads=desk.threads, device=desk.device)
-        log = desk.work / f"{running.name}.log"
-        running.worker = Worker(desk.threads, log, desk.options.timeout, command)
+        running.worker = worker(desk, running)
         with desk.watch(running):
-            running.worker.send(
-                "opening:imports",
-                engine=running.subject.engine,
-                family=str(running.subject.about.get("family", "")),
-                rows=str(inputs),
-            )
+            running.worker.send("opening:imports", **importing(desk, running))
     for running in desk.alive():
         with desk.watch(running):
             assert running.worker is not None
@@ -128,15 +120,7 @@ def _open_all(desk: Desk, command: Sequence[str]) -> None:
 
 
 def _open(desk: Desk, running: Running) -> None:
-    running.opened.update(
-        running.call(
-            "opening:load",
-            folder=str(running.subject.folder),
-            engine=running.subject.engine,
-            threads=desk.threads,
-            device=desk.device,
-        )
-    )
+    running.opened.update(running.call("opening:load", **loading(desk, running)))
     running.report.update(
         threads=running.opened["threads"],
         dtype=running.opened["dtype"],

@@ -19,6 +19,7 @@ FEW = 6  # below this many rounds a bootstrap cannot reach 95 %: its widest inte
 # of rounds averages it away.
 PROCESS_MARGIN = 0.02
 SAME_MARGIN = 0.05
+PRECISE = 0.02
 
 
 def percentile_supported(share: float, count: int, confidence: float = 0.95) -> bool:
@@ -86,6 +87,14 @@ def relative_half_width(interval: Interval | None) -> float:
         return math.inf
     low, high = interval
     return (high - low) / (high + low) if high + low > 0 else math.inf
+
+
+def precise(rounds: Sequence[float], reference: Sequence[float] = ()) -> bool:
+    """Whether the median is known within 2 % at 95 %, and its ratio to the reference's too when one is given."""
+    widths = [relative_half_width(median_interval(rounds))]
+    if len(reference):
+        widths.append(relative_half_width(ratio_interval(reference, rounds)))
+    return max(widths) <= PRECISE
 
 
 def bootstrap(score: Callable[[NDArray[np.int64]], float], rows: int, resamples: int = 1000) -> Floats:

@@ -20,9 +20,14 @@ def corpus_requests(inputs: Sequence[Any], batch: int, count: int, chance: rando
     """
     if batch > 1:
         return [[chance.randrange(len(inputs)) for _ in range(batch)] for _ in range(count)]
+    return [[row] for row in stream(inputs, count, chance)]
+
+
+def stream(inputs: Sequence[Any], count: int, chance: random.Random) -> list[int]:
+    """Row numbers of `count` texts by length quantile in golden-ratio steps: every stretch has the corpus's mix."""
     by_length = sorted(range(len(inputs)), key=lambda index: length_of(inputs[index]))
     start = chance.random()
-    return [[by_length[int((start + step * GOLDEN) % 1 * len(by_length))]] for step in range(count)]
+    return [by_length[int((start + step * GOLDEN) % 1 * len(by_length))] for step in range(count)]
 
 
 def grid_requests(rows: int, batch: int, count: int, chance: random.Random) -> list[list[int]]:

@@ -13,6 +13,7 @@ import yaml
 from compress.core.errors import InputError
 
 Lines = dict[str, int]
+RECIPE = ("a recipe with `steps:`", "; see `compress init`")
 
 
 class _Loader(yaml.SafeLoader):
@@ -58,8 +59,9 @@ def read_value(text: str) -> Any:
         raise InputError("nested too deeply to be a value") from None
 
 
-def read_document(text: str, shown: str) -> tuple[dict[str, Any], Lines]:
-    """A recipe's text as a mapping, and dotted place to line. `shown` is the file's name for messages.
+def read_document(text: str, shown: str, wanted: tuple[str, str] = RECIPE) -> tuple[dict[str, Any], Lines]:
+    """A text as a mapping, and dotted place to line. `shown` is the file's name for messages; `wanted`: what it
+    should hold, and a hint.
 
     Raises InputError with the line for what is not YAML, not a mapping, or says one key twice.
     """
@@ -74,10 +76,10 @@ def read_document(text: str, shown: str) -> tuple[dict[str, Any], Lines]:
         line = f":{mark.line + 1}" if mark is not None else ""
         raise InputError(f"{shown}{line}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
     except RecursionError:
-        raise InputError(f"{shown}: nested too deeply to be a recipe") from None
+        raise InputError(f"{shown}: nested too deeply") from None
     if not isinstance(document, dict):
         came = "an empty file" if document is None else type(document).__name__
-        raise InputError(f"{shown}: expected a recipe with `steps:`, came {came}; see `compress init`")
+        raise InputError(f"{shown}: expected {wanted[0]}, came {came}{wanted[1]}")
     return document, lines
 
 

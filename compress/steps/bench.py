@@ -9,7 +9,7 @@ from pydantic import Field
 
 from compress.bench.options import BenchOptions
 from compress.bench.run import bench_models, subjects_of
-from compress.bench.sources import names_of
+from compress.bench.sources import names_of, split_engine
 from compress.core.artifact import write_json
 from compress.core.errors import Fault, InputError
 from compress.core.options import CorpusRef, ModelSource
@@ -34,7 +34,8 @@ class Bench(Step, BenchOptions):
 
     def files(self) -> list[Path]:
         """Folders of models from outside."""
-        return [Path(model) for model in self.models if not model.startswith("$") and Path(model).is_dir()]
+        folders = [Path(split_engine(model)[0]) for model in self.models if not model.startswith("$")]
+        return [folder for folder in folders if folder.is_dir()]
 
     def preflight(self) -> list[Fault]:
         """Models from outside that are not there, engines given to nobody."""

@@ -25,6 +25,8 @@ def load(state: State, folder: str, **arguments: Any) -> dict[str, Any]:
         time.sleep(600)
     if name == "full":
         timing.prepare = out_of_memory
+    if name == "greedy":
+        timing.prepare = killed
     os.write(1, b"a library that prints to standard output\n")
     return real(state, folder, **arguments)
 
@@ -33,6 +35,13 @@ def out_of_memory(state: State, **arguments: Any) -> dict[str, Any]:
     """What torch does when the device is full, for batches over one text."""
     if len(arguments["rows"][0]) > 1:
         raise RuntimeError("CUDA out of memory")
+    return prepare(state, **arguments)
+
+
+def killed(state: State, **arguments: Any) -> dict[str, Any]:
+    """What the kernel does when the machine is full, for batches over one text."""
+    if len(arguments["rows"][0]) > 1:
+        os.kill(os.getpid(), signal.SIGKILL)
     return prepare(state, **arguments)
 
 

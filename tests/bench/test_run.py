@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from compress.bench.options import BenchOptions
 from compress.bench.probes import quality
@@ -17,13 +18,17 @@ from tests.bench.helpers import make_corpus, make_model
 
 ODD = (sys.executable, str(Path(__file__).with_name("odd_subject.py")))
 QUICK: dict[str, Any] = {"batch_sizes": [1, 2], "lengths": [8, 999], "seconds": 0.02, "rounds": 3, "threads": 1}
+SHORT: list[Any] = [
+    {"load": {"starts": 1}}, {"throughput": {"largest": 4}},
+    "memory", "latency", "energy", "size", "compute", "quality", "fits",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def measures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Three healthy subjects and three that have accidents, in one benchmark."""
+    """Four healthy subjects and four that have accidents, in one benchmark."""
     root = tmp_path_factory.mktemp("bench")
-    names = ["teacher", "crash", "wrong", "hang", "full", "swapped", "strange"]
+    names = ["teacher", "crash", "wrong", "hang", "full", "greedy", "swapped", "strange"]
     for name in names:
         labels = {"swapped": ("good", "bad"), "strange": ("up", "down")}.get(name, ("bad", "good"))
         make_model(root / name, labels, -1.0 if name in ("wrong", "swapped") else 1.0)
@@ -32,7 +37,7 @@ def measures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         return bench_models(
             [str(root / name) for name in names],
             make_corpus(root / "corpus"),
-            BenchOptions(**QUICK, timeout=8.0),
+            BenchOptions(**QUICK, probes=SHORT, timeout=8.0),
             command=ODD,
         )
 
@@ -45,7 +50,7 @@ def test_one_accident_does_not_stop_the_others(measures: dict[str, Any]) -> None
     """A crash or a hang of one subject must be reported as such while the rest is measured."""
     statuses = {one["name"]: one["status"] for one in measures["subjects"]}
     assert statuses == {"crash": "failed", "hang": "timeout"} | dict.fromkeys(
-        ("teacher", "wrong", "full", "swapped", "strange"), "ok"
+        ("teacher", "wrong", "full", "greedy", "swapped", "strange"), "ok"
     )
     assert "the weights bite" in _subject(measures, "crash")["error"]
     assert "no answer within 8 s" in _subject(measures, "hang")["error"]
@@ -58,6 +63,55 @@ def test_a_cell_that_does_not_fit_is_blank_and_the_subject_goes_on(measures: dic
     assert lines[1, None]["p50"]["value"] > 0
     assert lines[2, None]["p50"]["value"] is None and "out of memory" in lines[2, None]["p50"]["why"]
     assert lines[2, None]["ratio"]["verdict"] == "CANNOT TELL"
+
+
+def test_a_process_that_memory_kills_is_started_again(measures: dict[str, Any]) -> None:
+    """A batch that the kernel ends the process for is one blank cell; the other cells and the quality are there."""
+    greedy = _subject(measures, "greedy")
+    lines = {(line["mix"], line["batch"]): line for line in greedy["latency"]}
+    assert lines["corpus", 1]["p50"]["value"] > 0 and lines["grid", 1]["p50"]["value"] > 0
+    assert lines["corpus", 2]["p50"]["why"].startswith("out of memory: its process was ended by SIGKILL")
+    assert greedy["quality"]["values"]["accuracy"]["value"] == 1.0
+
+
+def test_the_search_for_the_best_batch(measures: dict[str, Any]) -> None:
+    """The rate must come with its batch size, its ratio and why no larger batch was tried."""
+    found = _subject(measures, "wrong")["throughput"]
+    assert found["batch"] in (1, 2, 4) and found["rate"]["value"] > 0 and found["ended"]
+    assert found["ratio"]["value"] > 0 and found["ratio"]["verdict"]
+    assert [line["batch"] for line in found["sweep"]] == [1, 2, 4]
+    assert _subject(measures, "teacher")["throughput"]["ratio"]["verdict"] == "REFERENCE"
+    for name in ("full", "greedy"):
+        found = _subject(measures, name)["throughput"]
+        assert found["batch"] == 1 and found["ended"] == "out of memory" and found["rate"]["value"] > 0
+        assert [(line["batch"], line["rate"]["value"] is None) for line in found["sweep"]] == [(1, False), (2, True)]
+    assert _subject(measures, "crash")["throughput"]["rate"]["why"] == "the subject failed"
+
+
+def test_a_cold_start_holds_its_imports_and_its_loading(measures: dict[str, Any]) -> None:
+    """A start that leaves out the interpreter is not what an app waits for."""
+    load = _subject(measures, "teacher")["load"]
+    assert 0 < load["baseline_start"]["value"] < load["cold_start"]["value"]
+    assert len(load["cold_start"]["samples"]) == 1
+    assert _subject(measures, "hang")["load"]["cold_start"]["why"] == "the subject timeout"
+
+
+def test_the_memory_bill_adds_up_and_the_timeline_has_every_stage(measures: dict[str, Any]) -> None:
+    """A bill that does not sum to the peak hides a part."""
+    memory = _subject(measures, "teacher")["memory"]
+    assert sum(part["value"] for part in memory["bill"].values()) == memory["peak"]["value"]
+    assert memory["bill"]["imports"] == memory["baseline"]
+    seconds = [point[0] for point in memory["timeline"]]
+    assert seconds == sorted(seconds) and all(point[1] > 0 for point in memory["timeline"])
+    assert list(dict.fromkeys(point[2] for point in memory["timeline"])) == ["imports", "load", "answer"]
+
+
+def test_the_work_of_a_text_is_counted(measures: dict[str, Any]) -> None:
+    """The lookup is no arithmetic; the one product is 2 x 2 for each text."""
+    compute = _subject(measures, "teacher")["compute"]
+    assert compute["flops"]["value"] == 2 * 2 * 2 and compute["int8_share"]["value"] == 0.0
+    assert compute["embedding_share"]["value"] == pytest.approx(22 / 26, rel=1e-5)
+    assert compute["zeros_share"]["value"] == pytest.approx(22 / 26, rel=1e-5)
 
 
 def test_the_grid_is_cut_to_what_the_models_take(measures: dict[str, Any]) -> None:
@@ -121,6 +175,16 @@ def test_the_result_is_plain_json_with_its_machine(measures: dict[str, Any]) -> 
     assert teacher["latency"][0]["ratio"]["value"] == 1.0
 
 
+def test_memory_limits_are_tried(tmp_path: Path) -> None:
+    """A limit that is never enforced always fits."""
+    options = BenchOptions(**QUICK, fits=["2GB", "8MB"], probes=["fits"])
+    found = bench_models([str(make_model(tmp_path / "model"))], make_corpus(tmp_path / "corpus"), options)
+    small, large = found["subjects"][0]["fits"]
+    assert (small["limit_bytes"], large["limit_bytes"]) == (8_000_000, 2_000_000_000)
+    assert small["fits"] is False and large["fits"] is True
+    assert "private memory" in small["why"] or "the kernel ended it" in small["why"]
+
+
 def test_nothing_left_is_a_failed_job(tmp_path: Path) -> None:
     """A benchmark of which nothing came must not look finished."""
     folder = make_model(tmp_path / "killed")
@@ -131,6 +195,8 @@ def test_nothing_left_is_a_failed_job(tmp_path: Path) -> None:
 def test_what_can_be_seen_beforehand_is_refused(tmp_path: Path) -> None:
     """Minutes of measuring must not be spent before a misspelt path is found."""
     model, corpus = str(make_model(tmp_path / "model")), make_corpus(tmp_path / "corpus", [])
+    with pytest.raises(ValidationError, match="expected an amount such as 256MB"):
+        BenchOptions(fits=["256 elephants"])
     with pytest.raises(InputError, match="no such folder"):
         bench_models([str(tmp_path / "missing")], corpus)
     with pytest.raises(InputError, match="has no form for the engine torch"):

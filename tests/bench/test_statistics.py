@@ -17,6 +17,7 @@ from compress.bench.statistics import (
     median_interval,
     percentile,
     percentile_supported,
+    precise,
     ratio_interval,
     relative_half_width,
     verdict,
@@ -62,6 +63,14 @@ def test_ratio_of_equal_rounds_is_exact_whatever_the_drift() -> None:
     reference = [10.0, 14.0, 11.0, 19.0, 12.0, 10.5, 13.0]
     interval = ratio_interval(reference, [value / 5 for value in reference])
     assert interval == pytest.approx((5.0, 5.0))
+
+
+def test_drift_that_cancels_in_the_ratio_still_keeps_the_median_unknown() -> None:
+    """A p50 printed with three digits while the machine drifts by 20 % would be a number of one moment."""
+    drifting = [10.0, 10.5, 11.0, 11.5, 12.0, 12.5]
+    assert not precise([value / 5 for value in drifting], drifting)
+    assert not precise(drifting)
+    assert precise([10.0, 10.01, 9.99, 10.0, 10.02, 9.98], [20.0] * 6)
 
 
 @pytest.mark.parametrize("count", [5, 6, 10])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compress.bench.inside.timing import passes, timed, warm_up
+from compress.bench.inside.timing import back_to_back, passes, timed, warm_up
 
 
 class Clock:
@@ -50,3 +50,10 @@ def test_warm_up_ends_when_its_time_is_up() -> None:
     """A request of seconds must not be repeated ten times before it counts."""
     clock = Clock()
     assert warm_up([lambda: clock.take(2.0)], 1.0, clock.synchronize, clock) == [2.0]
+
+
+def test_a_stream_waits_for_the_device_at_its_ends_only() -> None:
+    """Synchronising after every batch measures latency; not synchronising at the end measures queueing."""
+    clock = Clock()
+    done, seconds = back_to_back([lambda: clock.take(1.0), lambda: clock.take(3.0)], 5.0, clock.synchronize, clock)
+    assert (done, seconds, clock.synchronized) == (4, 8.0, 2)

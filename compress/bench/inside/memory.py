@@ -13,11 +13,12 @@ PSS, RSS = "pss", "rss"
 
 
 def read(state: State | None = None, proc: Path = PROC) -> dict[str, Any]:
-    """Bytes now: `{"method", "now", "pss", "rss", "peak"}`.
+    """Bytes now: `{"method", "now", "files", "pss", "rss", "peak"}`.
 
     now: proportional set size as it would be if no other process shared the mapped files: private memory plus file
     pages in full. The kernel's own `pss` divides the pages of libtorch by however many neighbours map it, so that a
-    second benchmark process would make the first one look smaller. peak: the largest `rss` since `reset_peak`.
+    second benchmark process would make the first one look smaller. files: the part of it that is pages of mapped files,
+    which a kernel short of memory can drop. peak: the largest `now` since `reset_peak`.
     """
     rollup, status = _fields(proc / "smaps_rollup"), _fields(proc / "status")
     if "Pss" not in rollup or "VmRSS" not in status:
@@ -28,6 +29,7 @@ def read(state: State | None = None, proc: Path = PROC) -> dict[str, Any]:
     return {
         "method": PSS,
         "now": now,
+        "files": files,
         "pss": rollup["Pss"],
         "rss": rollup["Rss"],
         # The kernel keeps the high-water mark of RSS only; what RSS counts beyond `now` is taken off it.
@@ -95,4 +97,11 @@ def _without_proc() -> dict[str, Any]:
     import psutil
 
     info = psutil.Process().memory_info()
-    return {"method": RSS, "now": info.rss, "pss": None, "rss": info.rss, "peak": getattr(info, "peak_wset", info.rss)}
+    return {
+        "method": RSS,
+        "now": info.rss,
+        "files": 0,
+        "pss": None,
+        "rss": info.rss,
+        "peak": getattr(info, "peak_wset", info.rss),
+    }

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 import sys
 import time
 from typing import Any
 
-from compress.bench.inside import memory
+from compress.bench.inside import memory, timeline
 from compress.bench.inside.state import State
+from compress.runtime.engines.base import import_engine
 from compress.runtime.student import Student
 
 HEAVY = (
@@ -30,11 +30,8 @@ HEAVY = (
 def imports(state: State, engine: str, family: str, rows: str) -> dict[str, Any]:
     """Import all that the engine needs for a model of this family, so that it counts to the baseline and not to it."""
     started = time.perf_counter()
-    importlib.import_module(f"compress.runtime.engines.{engine}")
-    if engine == "onnx":
-        importlib.import_module("onnxruntime")
-    else:
-        _import_family(family)
+    with timeline.stage(state, "imports"):
+        import_engine(engine, family)
     seconds = time.perf_counter() - started
     state.read_rows(rows)
     affinity = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
@@ -47,14 +44,17 @@ def load(state: State, folder: str, engine: str, threads: int, device: str) -> d
     before = memory.read()
     memory.reset_peak()
     state.device = device
-    started = time.perf_counter()
-    state.loaded = Student.load(folder, engine=engine, threads=threads, device=device)
-    state.synchronize()
-    seconds = time.perf_counter() - started
+    with timeline.stage(state, "load"):
+        started = time.perf_counter()
+        state.loaded = Student.load(folder, engine=engine, threads=threads, device=device)
+        state.synchronize()
+        seconds = time.perf_counter() - started
+    after = memory.read()
+    memory.reset_peak()  # what loading held for a moment is no part of what answering holds
     return {
         "seconds": seconds,
         "baseline": before,
-        "after": memory.read(),
+        "after": after,
         "gpu": memory.gpu(state),
         "labels": list(state.student.labels),
         "max_length": int(state.student.max_length),
@@ -66,14 +66,3 @@ def load(state: State, folder: str, engine: str, threads: int, device: str) -> d
 def idle(state: State) -> dict[str, float]:
     """Seconds that this process has waited for its parent, and the CPU seconds that it used meanwhile."""
     return {"wall": state.idle_wall, "cpu": state.idle_cpu}
-
-
-def _import_family(family: str) -> None:
-    """Torch, and the module of this architecture, which transformers would import lazily while loading."""
-    importlib.import_module("torch")
-    auto = importlib.import_module("transformers.models.auto")
-    module = family.replace("-", "_")
-    try:
-        importlib.import_module(f"transformers.models.{module}.modeling_{module}")
-    except ModuleNotFoundError:
-        auto.AutoModelForSequenceClassification  # noqa: B018

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ class State:
     """The loaded student, the rows of the split as the student takes them, and what probes keep.
 
     idle_wall, idle_cpu: seconds spent waiting for the parent, and the CPU seconds that this process used meanwhile.
+    born: when the process started, on the clock of `time.perf_counter`. timeline: (seconds, bytes, stage).
     """
 
     rows: list[Any] = field(default_factory=list)
@@ -24,6 +26,8 @@ class State:
     kept: dict[str, Any] = field(default_factory=dict)
     idle_wall: float = 0.0
     idle_cpu: float = 0.0
+    born: float = field(default_factory=time.perf_counter)
+    timeline: list[tuple[float, int, str]] = field(default_factory=list)
 
     @property
     def student(self) -> Student:

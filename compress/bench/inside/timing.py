@@ -14,7 +14,7 @@ from compress.bench.inside.state import State
 Call = Callable[[], object]
 Clock = Callable[[], float]
 
-CALLS = "timing.calls"
+CALLS, USUAL = "timing.calls", "timing.usual"
 WINDOW, LEAST, STABLE = 5, 10, 0.05
 
 
@@ -35,7 +35,8 @@ def prepare(state: State, mix: str, length: int | None, rows: list[list[int]], s
         padding = requests.padding_of(arrays)
     state.kept[CALLS] = calls
     durations = warm_up(calls, seconds, state.synchronize)
-    return {"per_request": median(durations[-WINDOW:]), "warm_up": len(durations), "padding_share": padding}
+    state.kept[USUAL] = median(durations[-WINDOW:])
+    return {"per_request": state.kept[USUAL], "warm_up": len(durations), "padding_share": padding}
 
 
 def block(state: State, start: int, count: int, seconds: float) -> dict[str, Any]:
@@ -48,6 +49,19 @@ def block(state: State, start: int, count: int, seconds: float) -> dict[str, Any
     chosen = [calls[index % len(calls)] for index in range(start, start + count)]
     timed(chosen[-1], state.synchronize)
     return {"durations": passes(chosen, seconds, state.synchronize)}
+
+
+def stream(state: State, start: int, count: int, seconds: float, settle: bool = True) -> dict[str, float]:
+    """Whole passes over `count` requests, back to back: only their ends wait for the device. `{"requests", "seconds"}`.
+
+    settle: one request before them is not counted, unless it alone takes longer than `seconds`.
+    """
+    calls: list[Call] = state.kept[CALLS]
+    chosen = [calls[index % len(calls)] for index in range(start, start + count)]
+    if settle and state.kept[USUAL] < seconds:
+        timed(chosen[-1], state.synchronize)
+    done, spent = back_to_back(chosen, seconds, state.synchronize)
+    return {"requests": done, "seconds": spent}
 
 
 def first(state: State, row: int) -> dict[str, float]:
@@ -76,6 +90,20 @@ def passes(calls: Sequence[Call], seconds: float, synchronize: Call, clock: Cloc
             durations.append(timed(call, synchronize, clock))
             spent += durations[-1]
     return durations
+
+
+def back_to_back(
+    calls: Sequence[Call], seconds: float, synchronize: Call, clock: Clock = time.perf_counter
+) -> tuple[int, float]:
+    """How many requests were answered in whole passes, at least one, until `seconds` were spent, and in which time."""
+    synchronize()
+    started, done = clock(), 0
+    while not done or clock() - started < seconds:
+        for call in calls:
+            call()
+        done += len(calls)
+    synchronize()
+    return done, clock() - started
 
 
 def timed(call: Call, synchronize: Call, clock: Clock = time.perf_counter) -> float:

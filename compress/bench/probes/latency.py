@@ -8,6 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from compress.bench.isolation import RequestError
+from compress.bench.launch import ask
 from compress.bench.measures import absent, measure
 from compress.bench.probes.base import PROBES, Probe
 from compress.bench.statistics import (
@@ -15,18 +16,18 @@ from compress.bench.statistics import (
     median_interval,
     percentile,
     percentile_supported,
+    precise,
     ratio_interval,
-    relative_half_width,
     verdict,
-)  # fmt: skip
+)
 from compress.bench.workload import MOST_REQUESTS, corpus_requests, grid_requests
 from compress.core.reporter import Progress
 
 if TYPE_CHECKING:
     from compress.bench.desk import Desk, Running
 
-PRECISE = 0.02
 FEWEST_ROUNDS, ROUNDS_TO_STOP = 3, 6
+FEWEST_SAMPLES = 6  # fewer do not bound a median at 95 % (binomial)
 MOST_PER_ROUND = 64
 GRID_REQUESTS = 4
 
@@ -94,7 +95,7 @@ class Latency(Probe):
             for running in desk.shuffled():
                 if running.name in cell.per_request:
                     with desk.watch(running):
-                        _round(running, cell, done * count, count, block)
+                        _round(desk, running, cell, done * count, count, block)
             done += 1
             cell.asked = min(done * count, cell.requests)
             if done <= desk.options.rounds:
@@ -112,8 +113,8 @@ class Latency(Probe):
         for running in desk.shuffled():
             with desk.watch(running):
                 try:
-                    made = running.call(
-                        "timing:prepare", seconds, mix=cell.mix, length=cell.length, rows=rows,
+                    made = ask(
+                        desk, running, "timing:prepare", seconds, mix=cell.mix, length=cell.length, rows=rows,
                         seconds=seconds,
                     )  # fmt: skip
                 except RequestError as error:
@@ -129,7 +130,8 @@ class Latency(Probe):
         if done < FEWEST_ROUNDS:
             return False
         spent = max(sum(map(sum, cell.rounds.get(name, []))) for name in names)
-        if spent >= desk.options.seconds:
+        samples = min(sum(map(len, cell.rounds.get(name, []))) for name in names)
+        if spent >= desk.options.seconds and samples >= FEWEST_SAMPLES:
             return True
         return done >= ROUNDS_TO_STOP and all(_precise(cell, name, desk.reference.name) for name in names)
 
@@ -180,10 +182,10 @@ def ratio_of(cell: Cell, name: str, reference: str) -> dict[str, Any]:
     return {"value": float(f"{value:.6g}"), "interval": shown, "verdict": verdict(interval)}
 
 
-def _round(running: Running, cell: Cell, start: int, count: int, seconds: float) -> None:
+def _round(desk: Desk, running: Running, cell: Cell, start: int, count: int, seconds: float) -> None:
     allow = seconds + 3 * count * cell.per_request[running.name]
     try:
-        made = running.call("timing:block", allow, start=start, count=count, seconds=seconds)
+        made = ask(desk, running, "timing:block", allow, start=start, count=count, seconds=seconds)
     except RequestError as error:
         cell.faults[running.name] = str(error)
         del cell.per_request[running.name]
@@ -193,10 +195,7 @@ def _round(running: Running, cell: Cell, start: int, count: int, seconds: float)
 
 
 def _precise(cell: Cell, name: str, reference: str) -> bool:
-    widths = [relative_half_width(median_interval(cell.medians(name)))]
-    if name != reference and cell.rounds.get(reference):
-        widths = [relative_half_width(ratio_interval(cell.medians(reference), cell.medians(name)))]
-    return max(widths) <= PRECISE
+    return precise(cell.medians(name), [] if name == reference else cell.medians(reference))
 
 
 def _ninety(durations: list[float], texts: int | None) -> dict[str, Any]:

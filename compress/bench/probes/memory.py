@@ -13,6 +13,9 @@ from compress.bench.workload import corpus_requests
 if TYPE_CHECKING:
     from compress.bench.desk import Desk, Running
 
+WHOLE = ("baseline", "after_load", "steady", "peak", "own")
+BILL = ("imports", "weights", "activations", "loading")
+
 
 @PROBES.register("memory")
 class Memory(Probe):
@@ -20,7 +23,9 @@ class Memory(Probe):
 
     `baseline` is interpreter and imports, `own` is peak minus baseline: what this model adds to a Python process. The
     largest of the batch sizes decides the peak. Pages of mapped files count as if no neighbour shared them (see
-    `inside/memory.py`); the kernel's own figures stand in `kernel`.
+    `inside/memory.py`); the kernel's own figures stand in `kernel`. `bill` splits the peak: imports, weights (what
+    loading left), activations (what answering added at its highest) and loading (what loading needed for a moment
+    beyond both). `timeline` is resident memory over the seconds of the process's life that it did not spend waiting.
     """
 
     order: ClassVar[int] = 20
@@ -45,6 +50,8 @@ class Memory(Probe):
             "steady": measure(end["now"], "bytes"),
             "peak": measure(peak, "bytes"),
             "own": measure(peak - before["now"], "bytes"),
+            "bill": {name: measure(size, "bytes") for name, size in bill_of(before, after, end).items()},
+            "timeline": ended["timeline"],
             "kernel": {
                 name: {"pss": read["pss"], "rss": read["rss"]}
                 for name, read in (("baseline", before), ("after_load", after), ("steady", end))
@@ -55,8 +62,17 @@ class Memory(Probe):
     def missing(self, running: Running) -> None:
         """No memory for a subject that failed."""
         why = f"the subject {running.report['status']}"
-        names = ("baseline", "after_load", "steady", "peak", "own")
-        running.report["memory"] = {name: absent("bytes", why) for name in names}
+        bill = {name: absent("bytes", why) for name in BILL}
+        running.report["memory"] = {**{name: absent("bytes", why) for name in WHOLE}, "bill": bill, "timeline": []}
+
+
+def bill_of(before: dict[str, int], after: dict[str, int], end: dict[str, int]) -> dict[str, int]:
+    """The peak in parts that add up to it, from memory read before loading, after it, and after answering."""
+    imports = before["now"]
+    weights = max(after["now"] - imports, 0)
+    activations = max(end["peak"] - imports - weights, 0)
+    loading = max(after["peak"] - imports - weights - activations, 0)
+    return {"imports": imports, "weights": weights, "activations": activations, "loading": loading}
 
 
 def _gpu(device: str, found: dict[str, int]) -> dict[str, Any]:

@@ -1,147 +1,187 @@
-"""How good the outputs are: the task's metrics on the split, from the runtime that is measured."""
+"""How good the outputs are: scored, compared with the reference's, and looked at where they differ."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from pydantic import Field
 
+from compress.bench.isolation import RequestError
+from compress.bench.launch import ask
 from compress.bench.measures import absent, measure
 from compress.bench.probes.base import PROBES, Probe
-from compress.bench.statistics import bootstrap, interval_of
-from compress.tasks.base import Task
+from compress.bench.quality.answers import answers_of, columns_of, has_gold
+from compress.bench.quality.calibration import calibration
+from compress.bench.quality.flips import flips
+from compress.bench.quality.paired import agreement, paired
+from compress.bench.quality.scored import Scored, scored
+from compress.bench.quality.slices import slices
+from compress.bench.statistics import interval_of, median_interval
+from compress.core.errors import JobError
+from compress.core.hashing import digest
+from compress.core.reporter import Progress
 
 if TYPE_CHECKING:
     from compress.bench.desk import Desk, Running
 
-# scikit-learn takes about 10 ms to score anything at all; a share of hits needs no scorer.
-DRAWS, HIT_DRAWS = 100, 2000
+DRAWS = 100  # of a metric without a fast form: its scorer may take 10 ms
+BLOCKS = 10
 UNIT = "score"
-NOT_NAMED = "LABEL_"
 
 
 @PROBES.register("quality")
 class Quality(Probe):
-    """Every metric of the task with a bootstrap interval over rows.
+    """Every metric of the task with a bootstrap interval over rows, from outputs of timed `predict` requests.
 
-    `retained` is the main metric as a share of the reference's, with a bootstrap over the same rows of both, so that
-    rows that are hard for everyone cancel.
+    The rows are answered in random requests with the padding that they bring, in the process and session that the
+    latencies come from, in blocks interleaved across subjects; all subjects get the same requests. `retained` is the
+    main metric as a share of the reference's; `paired` tests the difference on the same rows, `agreement`,
+    `calibration`, `slices` and `flips` say where it lies.
     """
 
     order: ClassVar[int] = 45
 
+    batch: int | None = Field(None, ge=1, description="texts per scored request; default the largest batch size")
+
     def measure(self, desk: Desk) -> None:
-        """Ask every living subject for its outputs and score them here."""
-        label = f"quality on {len(desk.rows)} rows"
-        with desk.reporter.progress(label, len(desk.alive())) as bar:
-            for running in desk.alive():
-                with desk.watch(running):
-                    self._score(desk, running)
+        """Ask every living subject for its answers, score them here and compare them with the reference's."""
+        for running in desk.alive():
+            _begin(desk, running)
+        asked = [running for running in desk.alive() if "columns" in running.private]
+        if asked:
+            self._ask_all(desk, asked)
+        key = digest(desk.inputs)[:16]
+        with desk.reporter.progress(f"quality on {len(desk.rows)} rows", len(asked)) as bar:
+            for running in asked:
+                if running.ok and "columns" in running.private:
+                    _score(desk, running, key)
                 bar.advance(1, running.name)
         for running in desk.alive():
-            if "draws" in running.private:
-                running.report["quality"]["retained"] = retained(running, desk.reference)
+            if "scored" in running.private:
+                _compare(desk, running)
 
     def missing(self, running: Running) -> None:
         """No quality for a subject that failed."""
         why = f"the subject {running.report['status']}"
         running.report["quality"] = {"values": {}, "retained": absent("ratio", why)}
 
-    def _score(self, desk: Desk, running: Running) -> None:
-        task = desk.task
-        quality: dict[str, Any] = {"metric": task.metric, "split": desk.split, "rows": len(desk.rows), "values": {}}
-        running.report["quality"] = quality
-        columns, why = columns_of(running.opened["labels"], desk.labels)
-        if why or not _gold(desk.rows[0]):
-            quality["retained"] = absent("ratio", why or f"the task {task.registered_name} is not scored by bench")
-            quality["values"] = {task.metric: absent(UNIT, why or quality["retained"]["why"])}
-            return
-        out = desk.work / f"{running.name}.npz"
-        running.call("working:logits", allow=desk.options.timeout, out=str(out))
-        outputs, words = per_row(out, columns)
-        truth = [gold_of(row, seen) for row, seen in zip(desk.rows, words, strict=True)]
-        draws = _draws(task, outputs, truth, desk.labels)
-        scores = task.score(np.concatenate(outputs), np.concatenate(truth), desk.labels)
-        quality["values"] = {
-            name: measure(value, UNIT, interval_of(draws[name]), len(desk.rows)) for name, value in scores.items()
-        }
-        running.private.update(draws=draws[task.metric], score=scores[task.metric])
+    def _ask_all(self, desk: Desk, asked: Sequence[Running]) -> None:
+        """Every row once, in the same random requests for all, block by block in random order of the subjects."""
+        batch = self.batch or max(desk.options.batch_sizes)
+        order = desk.chance.sample(range(len(desk.rows)), len(desk.rows))
+        requests = [order[at : at + batch] for at in range(0, len(order), batch)]
+        size = -(-len(requests) // BLOCKS)
+        blocks = [requests[at : at + size] for at in range(0, len(requests), size)]
+        times: dict[str, list[list[float]]] = {running.name: [] for running in asked}
+        with desk.reporter.progress("answers", len(blocks) * len(asked)) as bar:
+            for block in blocks:
+                for running in desk.chance.sample(asked, len(asked)):
+                    _ask(desk, running, block, times[running.name], bar)
+        for running in asked:
+            running.report["quality"]["timed"] = _timed(batch, times[running.name])
 
 
-def retained(running: Running, reference: Running) -> dict[str, Any]:
+def _begin(desk: Desk, running: Running) -> None:
+    """The frame of the report, and the columns of the corpus's labels, or why nothing can be scored."""
+    task = desk.task
+    columns, why = columns_of(running.opened["labels"], desk.labels)
+    running.report["quality"] = {"metric": task.metric, "split": desk.split, "rows": len(desk.rows), "values": {}}
+    if why or not has_gold(desk.rows[0]):
+        _give_up(desk, running, why or f"the task {task.registered_name} is not scored by bench")
+    else:
+        running.private.update(columns=columns, files=[])
+
+
+def _give_up(desk: Desk, running: Running, why: str) -> None:
+    """Quality is blank for this subject, with the reason; the rest of its numbers stays."""
+    running.private.pop("columns", None)
+    running.report["quality"]["values"] = {desk.task.metric: absent(UNIT, why)}
+    running.report["quality"]["retained"] = absent("ratio", why)
+
+
+def _ask(desk: Desk, running: Running, block: list[list[int]], times: list[list[float]], bar: Progress) -> None:
+    if running.ok and "columns" in running.private:
+        with desk.watch(running):
+            try:
+                times.append(_answer(desk, running, block))
+            except RequestError as error:
+                _give_up(desk, running, f"a text of the split could not be answered: {error}")
+    bar.advance(1, running.name)
+
+
+def _answer(desk: Desk, running: Running, requests: list[list[int]]) -> list[float]:
+    """Seconds of each request. Requests that do not fit are halved, down to single texts."""
+    files: list[Path] = running.private["files"]
+    out = desk.work / f"{running.name}-{len(files)}.npz"
+    try:
+        durations: list[float] = ask(desk, running, "outputs:answer", rows=requests, out=str(out))["durations"]
+        files.append(out)
+        return durations
+    except RequestError:
+        if max(map(len, requests)) == 1:
+            raise
+    halves = [half for one in requests for half in (one[: len(one) // 2], one[len(one) // 2 :]) if half]
+    return _answer(desk, running, halves)
+
+
+def _timed(batch: int, blocks: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """The requests whose outputs are scored. Each is another one, so their times say less than the latency cells."""
+    durations = [second for block in blocks for second in block]
+    if not durations:
+        return {"batch": batch, "requests": 0, "p50": absent("ms", "it was not measured")}
+    interval = median_interval([median(block) for block in blocks if block])
+    scaled = None if interval is None else (interval[0] * 1e3, interval[1] * 1e3)
+    p50 = measure(median(durations) * 1e3, "ms", scaled, len(durations))
+    return {"batch": batch, "requests": len(durations), "p50": p50}
+
+
+def _score(desk: Desk, running: Running, key: str) -> None:
+    try:
+        answers = answers_of(running.private["files"], running.private["columns"], desk.rows)
+        found = scored(desk.task, desk.rows, answers, desk.labels, DRAWS)
+    except JobError as error:  # NaN among the outputs: no metric is made of it, and the others go on
+        _give_up(desk, running, str(error))
+        desk.reporter.warn(f"{running.name}: {error}")
+        return
+    quality = running.report["quality"]
+    quality["values"] = {
+        name: measure(value, UNIT, interval_of(found.draws[name]), len(desk.rows))
+        for name, value in found.scores.items()
+    }
+    if found.units is not None:
+        quality["calibration"] = calibration(found.units, len(desk.rows))
+        if not type(desk.task).token_level:
+            # One bit a row, so that two stored reports on the same rows can be compared row by row.
+            quality["right"] = {"rows_key": key, "bits": np.packbits(found.units.right).tobytes().hex()}
+    running.private["scored"] = found
+
+
+def _compare(desk: Desk, running: Running) -> None:
+    quality, metric = running.report["quality"], desk.task.metric
+    mine: Scored = running.private["scored"]
+    theirs: Scored | None = desk.reference.private.get("scored")
+    quality["retained"] = retained(metric, mine, theirs)
+    if theirs is None or running is desk.reference:
+        return
+    quality["agreement"] = agreement(mine, theirs)
+    quality["paired"] = paired(metric, mine, theirs, not type(desk.task).token_level)
+    quality["slices"] = slices(metric, desk.rows, desk.labels, mine, theirs)
+    quality["flips"] = flips(desk.rows, desk.labels, mine, theirs)
+
+
+def retained(metric: str, mine: Scored, theirs: Scored | None) -> dict[str, Any]:
     """The subject's main metric over the reference's, as a measure."""
-    if "draws" not in reference.private:
+    if theirs is None:
         return absent("ratio", "the reference has no score")
-    above, below = running.private, reference.private
-    if not below["score"] > 0:
+    if not theirs.scores[metric] > 0:
         return absent("ratio", "the reference's score is not above zero")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = above["draws"] / below["draws"]
-    return measure(above["score"] / below["score"], "ratio", interval_of(ratios), running.report["quality"]["rows"])
-
-
-def columns_of(model: Sequence[str], corpus: Sequence[str]) -> tuple[list[int] | None, str]:
-    """The model's output column of each corpus label (None: as they are), or why they cannot be matched."""
-    if not corpus or list(model) == list(corpus):
-        return None, ""
-    if sorted(model) == sorted(corpus):
-        return [list(model).index(name) for name in corpus], ""
-    if len(model) == len(corpus) and all(name.startswith(NOT_NAMED) for name in model):
-        return None, ""
-    return None, f"its labels ({', '.join(model)}) are not the corpus's ({', '.join(corpus)})"
-
-
-def per_row(path: Path, columns: list[int] | None) -> tuple[list[NDArray[np.float32]], list[NDArray[np.int64]]]:
-    """The outputs `[n, c]` of each row, columns in the corpus's label order, and the number of each output's word."""
-    with np.load(path, allow_pickle=False) as stored:
-        values, words, edges = stored["values"], stored["words"], np.cumsum(stored["counts"])[:-1]
-    if columns is not None:
-        values = values[:, columns]
-    return np.split(values, edges), np.split(words, edges)
-
-
-def gold_of(row: dict[str, Any], words: NDArray[np.int64]) -> NDArray[Any]:
-    """What `Task.score` wants beside the outputs of one row.
-
-    For words: `[n, 2]`, the tag, and at the first word 1 + the words that the model did not see.
-    """
-    if "tags" in row:
-        tags = np.asarray(row["tags"], dtype=np.int64)[words]
-        starts = np.zeros(len(tags), dtype=np.int64)
-        starts[:1] = 1 + len(row["tags"]) - len(tags)
-        return np.stack([tags, starts], axis=-1)
-    if "score" in row:
-        return np.asarray([row["score"]], dtype=np.float64)
-    return np.asarray([row["label"]], dtype=np.int64)
-
-
-def _gold(row: dict[str, Any]) -> bool:
-    return any(name in row for name in ("label", "score", "tags"))
-
-
-def _draws(
-    task: Task, outputs: list[NDArray[np.float32]], truth: list[NDArray[Any]], labels: Sequence[str]
-) -> dict[str, NDArray[np.float64]]:
-    """Bootstrap draws over rows of every metric, the same rows for every subject."""
-    found: dict[str, list[float]] = {}
-
-    def score(rows: NDArray[np.int64]) -> float:
-        values = task.score(
-            np.concatenate([outputs[r] for r in rows]), np.concatenate([truth[r] for r in rows]), labels
-        )
-        for name, value in values.items():
-            found.setdefault(name, []).append(value)
-        return values[task.metric]
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # scikit-learn remarks on every draw that lacks a class
-        bootstrap(score, len(outputs), DRAWS)
-    draws = {name: np.asarray(values) for name, values in found.items()}
-    if "accuracy" in draws and not type(task).token_level:
-        hits = np.concatenate(outputs).argmax(-1) == np.concatenate(truth)
-        draws["accuracy"] = bootstrap(lambda rows: float(hits[rows].mean()), len(outputs), HIT_DRAWS)
-    return draws
+    above, below = mine.draws[metric], theirs.draws[metric]
+    interval = None
+    if len(above) == len(below):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            interval = interval_of(above / below)
+    return measure(mine.scores[metric] / theirs.scores[metric], "ratio", interval, len(mine.answers.outputs))

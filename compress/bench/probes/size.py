@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from compress.bench.measures import measure
 from compress.bench.probes.base import PROBES, Probe
 from compress.bench.sources import Subject
-from compress.bench.weights import PARTS, part_of, tensors_of
+from compress.bench.weights import PARTS, part_of, readable, tensors_of
 
 if TYPE_CHECKING:
     from compress.bench.desk import Desk
@@ -43,7 +43,7 @@ def sizes_of(subject: Subject) -> dict[str, int]:
     """Bytes by part; `total` is the sum of the others."""
     parts = dict.fromkeys((*PARTS, "tokenizer", "other"), 0)
     for path in subject.weights:
-        if path.suffix in (".safetensors", ".onnx"):
+        if readable(path):
             for tensor in tensors_of(path):
                 if tensor.weight or "." in tensor.name:
                     parts[part_of(tensor.name)] += tensor.size
@@ -62,5 +62,5 @@ def parameters_of(subject: Subject) -> int:
     stated: Any = subject.about.get("parameters", {}).get("total")
     if stated:
         return int(stated)
-    files = [path for path in subject.weights if path.suffix in (".safetensors", ".onnx")]
+    files = [path for path in subject.weights if readable(path)]
     return sum(tensor.elements for path in files for tensor in tensors_of(path) if tensor.weight)
