@@ -12,17 +12,20 @@ from compress import __version__
 from compress.core.artifact import MANIFEST, read_manifest
 from compress.core.environment import environment
 from compress.core.errors import InputError
+from compress.report.gate import Gate, judge
 from compress.report.subjects import from_manifests, from_measures
 from compress.report.verdict import headline, verdict
+from compress.report.why import why
 
 SCHEMA_VERSION = 1
 MEASURES = "measures.json"
 
 
-def collect(run_dir: Path) -> dict[str, Any]:
+def collect(run_dir: Path, gate: Gate | None = None) -> dict[str, Any]:
     """The report of a run folder, of a Measures artifact, or of a folder with a measures.json.
 
-    Raises InputError when there is nothing to report.
+    gate: limits that it is held against; what comes of that stands under `gate`. Raises InputError when there is
+    nothing to report, or for a limit of a subject that is not there.
     """
     run_dir = Path(run_dir)
     if not run_dir.is_dir():
@@ -46,6 +49,9 @@ def collect(run_dir: Path) -> dict[str, Any]:
     }
     report["headline"] = headline(subjects)
     report["verdict"] = verdict(report)
+    report["why"] = why(report)
+    if gate is not None:
+        report["gate"] = judge(report, gate)
     return report
 
 

@@ -9,28 +9,36 @@ from dataclasses import dataclass
 from typing import Any
 
 import jinja2
+from markupsafe import Markup, escape
 
-from compress.report import numbers
-from compress.report.figures.curves import curves
-from compress.report.figures.lengths import lengths
-from compress.report.figures.parts import memory_bill, size_parts
-from compress.report.figures.theme import NARROW, WIDE, inline, svg
-from compress.report.figures.tradeoff import tradeoff
+from compress.report import details, numbers
+from compress.report.figures.gallery import Picture, gallery
+from compress.report.figures.theme import inline
 from compress.report.markdown import machine_line
 from compress.report.subjects import latency_at, main_quality
-from compress.report.tables import main_table
+from compress.report.tables import Table, main_table
+from compress.report.verdict import gate_words
 
-Draw = Callable[[int], dict[str, Any] | None]
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A picture drawn for wide and for narrow screens, its title, and a sentence that says how to read it."""
-
-    title: str
-    caption: str
-    wide: str
-    narrow: str
+# Section of the page: its heading, and (title, maker, whether it is folded away) of its tables.
+Tables = tuple[tuple[str, Callable[[Mapping[str, Any]], Table], bool], ...]
+SECTIONS: dict[str, tuple[str, Tables]] = {
+    "main": ("", ()),
+    "speed": (
+        "Speed",
+        (
+            ("Until the first answer", details.start_table, False),
+            ("Work for one text", details.work_table, False),
+            ("Every cell that was timed", details.grid_table, True),
+            ("The search for a batch", details.sweep_table, True),
+        ),
+    ),
+    "space": ("Disk and memory", (("Memory, in numbers", details.memory_table, False),)),
+    "quality": (
+        "Quality",
+        (("Every metric", details.quality_table, False), ("Every slice", details.slices_table, True)),
+    ),
+    "training": ("Training", ()),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,22 +50,70 @@ class Tile:
     note: str
 
 
-def html(report: Mapping[str, Any]) -> str:
-    """The whole page."""
+@dataclass(frozen=True)
+class Shown:
+    """A table below the main one."""
+
+    name: str
+    title: str
+    table: Table
+    folded: bool
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page that has something to show."""
+
+    name: str
+    title: str
+    pictures: list[Picture]
+    tables: list[Shown]
+
+
+def html(report: Mapping[str, Any], pictures: list[Picture] | None = None) -> str:
+    """The whole page. pictures: those of the report, where they are drawn already."""
     loader = jinja2.PackageLoader("compress.report", "templates")
     pages = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     pages.filters["duration"] = numbers.duration
     pages.filters["bytes"] = numbers.bytes_text
     pages.filters["pretty"] = lambda value: json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
+    pages.filters["drawn"] = _drawn
+    pages.filters["code"] = _code
+    shown = sections(report, gallery(report) if pictures is None else pictures)
     return pages.get_template("report.html.j2").render(
         report=report,
         verdict=_split(report["verdict"], report["headline"]),
         tiles=tiles(report),
         table=main_table(report),
-        figures=figures(report),
+        sections=shown,
+        why=[(name, found) for name, found in (report.get("why") or {}).items() if found],
+        gate=gate_words(report.get("gate")),
+        limits=details.gate_table(report),
+        flips=flips(report),
         machine=machine_line(report["environment"]),
         rows=_corpus(report.get("corpus")),
     )
+
+
+def sections(report: Mapping[str, Any], pictures: list[Picture]) -> list[Section]:
+    """The sections that have a picture, or a table with more than names in it."""
+    found = []
+    for name, (title, makers) in SECTIONS.items():
+        drawn = [picture for picture in pictures if picture.section == name]
+        tables = [
+            Shown(f"{name}-{place}", heading, table, folded)
+            for place, (heading, make, folded) in enumerate(makers)
+            if (table := make(report)).rows and (len(table.columns) > 1 or table.blanks)
+        ]
+        if drawn or tables:
+            found.append(Section(name, title or drawn[0].title, drawn, tables))
+    return found
+
+
+def flips(report: Mapping[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """(subject, examples whose answer turned right or wrong against the reference), lost ones first."""
+    found = [(s["name"], s["quality"].get("flips") or []) for s in report["subjects"] if s["quality"]]
+    return [(name, sorted(rows, key=lambda row: row["kind"] != "lost")) for name, rows in found if rows]
 
 
 def tiles(report: Mapping[str, Any]) -> list[Tile]:
@@ -94,47 +150,15 @@ def _from_to(old: Mapping[str, Any], new: Mapping[str, Any], text: Callable[[Map
     return f"{text(old)} → {text(new)}"
 
 
-def figures(report: Mapping[str, Any]) -> dict[str, list[Figure]]:
-    """Every picture that has data, by section of the page."""
-    title = "Quality, latency and size" if _timed(report) else "Quality and size"
-    main = [_figure(title, _reading(report), lambda w: tradeoff(report, w))]
-    speed = [
-        _figure("Latency against length", "Median of one batch; both axes logarithmic.", lambda w: lengths(report, w))
-    ]
-    space = [
-        _figure("Size by part", "What lies on disk.", lambda w: size_parts(report, w)),
-        _figure(
-            "Memory bill", "Peak proportional set size (PSS), by what causes it.", lambda w: memory_bill(report, w)
-        ),
-    ]
-    training = [
-        _figure(name, "", lambda w, name=name, history=history: curves(history, name, w))  # type: ignore[misc]
-        for name, history in report["curves"].items()
-    ]
-    sections = {"main": main, "speed": speed, "space": space, "training": training}
-    return {section: [figure for figure in found if figure] for section, found in sections.items()}
+def _drawn(picture: Picture) -> str:
+    """The SVG of a picture, for wide and for narrow screens."""
+    label = f"{picture.title}. {picture.caption} The numbers are in the tables of this page and in report.csv."
+    return inline(picture.wide, label, "wide") + inline(picture.narrow, label, "narrow")
 
 
-def _reading(report: Mapping[str, Any]) -> str:
-    scores = [main_quality(subject) for subject in report["subjects"]]
-    bars = ", bars are 95 % intervals" if any(numbers.interval_of(score) for score in scores) else ""
-    cost = "faster" if _timed(report) else "smaller"
-    return (
-        f"Up is better, left is {cost}; the area of a dot is the size on disk{bars}. "
-        "Grey: another model is at least as good in both."
-    )
-
-
-def _timed(report: Mapping[str, Any]) -> bool:
-    return any(subject["latency"] for subject in report["subjects"])
-
-
-def _figure(title: str, caption: str, draw: Draw) -> Figure | None:
-    wide, narrow = draw(WIDE), draw(NARROW)
-    if wide is None or narrow is None:
-        return None
-    label = f"{title}. {caption} The numbers are in the tables of this page and in report.csv."
-    return Figure(title, caption, inline(svg(wide), label, "wide"), inline(svg(narrow), label, "narrow"))
+def _code(text: str) -> Markup:
+    """Text with what stands between backticks set as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _split(verdict: str, top: Mapping[str, Any] | None) -> tuple[str, str]:

@@ -10,6 +10,7 @@ Measure = Mapping[str, Any] | None
 Interval = Sequence[float] | None
 SHARES = ("accuracy", "f1", "precision", "recall", "exact", "agreement", "top")
 DASH = "–"
+BLANK = "not measured"
 
 
 def decimals(value: float, interval: Interval = None, figures: int = 3) -> int:
@@ -90,14 +91,36 @@ def per_second(measure: Measure) -> tuple[str, str]:
     return (text if text == DASH else f"{text}/s"), spread
 
 
+def scaled(measure: Measure, factor: float) -> dict[str, Any] | None:
+    """A measure in another unit: value and interval times `factor`."""
+    value, interval = value_of(measure), interval_of(measure)
+    if measure is None or value is None:
+        return None if measure is None else dict(measure)
+    return {"value": value * factor, "interval": [bound * factor for bound in interval] if interval else None}
+
+
 def seconds(measure: Measure) -> tuple[str, str]:
     """A duration in s, or in ms below a tenth of a second."""
     value = value_of(measure)
-    if value is not None and measure is not None and value < 0.1:
-        interval = interval_of(measure)
-        scaled = {"value": value * 1000, "interval": [bound * 1000 for bound in interval] if interval else None}
-        return milliseconds(scaled)
-    return plain(measure, "s")
+    return milliseconds(scaled(measure, 1000)) if value is not None and value < 0.1 else plain(measure, "s")
+
+
+def joules(measure: Measure) -> tuple[str, str]:
+    """An energy in J, or in mJ below a tenth of one."""
+    value = value_of(measure)
+    return plain(scaled(measure, 1000), "mJ") if value is not None and value < 0.1 else plain(measure, "J")
+
+
+def points(measure: Measure, metric: str) -> tuple[str, str]:
+    """A difference of a task metric: percentage points where the metric is a share, else as it is."""
+    return plain(scaled(measure, 100) if is_share(metric) else measure, figures=2)
+
+
+def p_value(value: float | None) -> str:
+    """A p-value with the digits that anybody acts on."""
+    if value is None:
+        return DASH
+    return "p < 0.001" if value < 0.001 else f"p = {fixed(value, 3 if value < 0.1 else 2)}"
 
 
 def duration(value: float | None) -> str:
@@ -128,14 +151,14 @@ def size(measure: Measure) -> tuple[str, str]:
     return bytes_text(value), f"[{bytes_text(interval[0])}, {bytes_text(interval[1])}]" if interval else ""
 
 
-def count(value: float | None) -> str:
-    """A number of parameters: `14.4 M`."""
+def count(value: float | None, unit: str = "") -> str:
+    """A large number, of parameters or operations: `14.4 M`."""
     if value is None:
         return DASH
-    for unit, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+    for prefix, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if abs(value) >= scale:
-            return f"{fixed(value / scale, decimals(value / scale))} {unit}"
-    return f"{value:.0f}"
+            return f"{fixed(value / scale, decimals(value / scale))} {prefix}{unit}"
+    return f"{value:.0f} {unit}".rstrip()
 
 
 def times(value: float | None, interval: Interval = None) -> tuple[str, str]:
@@ -149,5 +172,5 @@ def times(value: float | None, interval: Interval = None) -> tuple[str, str]:
 def maybe(measure: Measure, render: Callable[[Measure], tuple[str, str]]) -> tuple[str, str]:
     """`render`, with the reason in place of an interval when there is no value."""
     if measure and value_of(measure) is None and measure.get("why"):
-        return DASH, str(measure["why"])
+        return DASH, f"{BLANK}: {measure['why']}"
     return render(measure)

@@ -11,6 +11,7 @@ from compress.report.numbers import value_of
 Manifests = Mapping[str, Mapping[str, Any]]
 METRICS = ("accuracy", "f1", "spearman", "pearson", "matthews")
 PARTS = ("embeddings", "encoder", "head", "tokenizer", "other")
+BILL = ("imports", "weights", "activations")
 FIELDS: dict[str, Any] = {
     "source": "", "engine": "", "dtype": "", "threads": None, "device": "", "status": "ok", "error": None,
     "quality": None, "size": {}, "size_ratio": None, "parameters": None, "load": {}, "memory": {}, "latency": [],
@@ -111,6 +112,11 @@ def main_quality(subject: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return measure
 
 
+def slice_metric(subject: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """The metric of a slice: its own, where the main one says nothing on so few rows, else the main one."""
+    return str(found.get("metric") or subject["quality"]["metric"])
+
+
 def latency_at(subject: Mapping[str, Any], cell: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """The latency of a subject at one cell (`mix`, `batch`, `length`)."""
     if cell is None:
@@ -119,6 +125,31 @@ def latency_at(subject: Mapping[str, Any], cell: Mapping[str, Any] | None) -> Ma
     found: Mapping[str, Any] | None
     found = next((e for e in subject["latency"] if all(e.get(k) == cell.get(k) for k in same)), None)
     return found
+
+
+def best_rate(subject: Mapping[str, Any]) -> tuple[Mapping[str, Any] | None, int | None]:
+    """Texts per second and the batch size: as searched for, else of the fastest cell that was timed."""
+    sought = subject.get("throughput") or {}
+    if sought.get("rate"):
+        return sought["rate"], sought.get("batch")
+    rates = [(value_of(entry.get("throughput")), entry) for entry in subject["latency"]]
+    known = [(rate, entry) for rate, entry in rates if rate is not None]
+    corpus = [(rate, entry) for rate, entry in known if entry.get("mix") == "corpus"]
+    best = max(corpus or known, key=lambda pair: pair[0], default=None)
+    return (None, None) if best is None else (best[1]["throughput"], best[1].get("batch"))
+
+
+def memory_parts(subject: Mapping[str, Any]) -> dict[str, float] | None:
+    """Bytes of peak memory by cause: `imports`, `weights`, `activations`; as billed, else from the three readings."""
+    bill = subject["memory"].get("bill") or {}
+    if all(value_of(bill.get(part)) is not None for part in BILL):
+        return {part: max(0.0, value_of(bill[part]) or 0.0) for part in BILL}
+    found = [value_of(subject["memory"].get(name)) for name in ("baseline", "after_load", "peak")]
+    if None in found:
+        return None
+    baseline, loaded, peak = (value or 0.0 for value in found)
+    shares = (min(baseline, peak), max(0.0, min(loaded, peak) - baseline), max(0.0, peak - max(loaded, baseline)))
+    return dict(zip(BILL, shares, strict=True))
 
 
 def headline_cell(subjects: list[dict[str, Any]]) -> dict[str, Any] | None:

@@ -1,26 +1,28 @@
-"""The main table of a report, once, for the terminal, Markdown and HTML."""
+"""The main table of a report, once, for the terminal, Markdown and HTML; and what every other table is made with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from compress.report import numbers
-from compress.report.numbers import DASH, interval_of, value_of
-from compress.report.subjects import headline_cell, latency_at, main_quality
+from compress.report.numbers import BLANK, DASH, interval_of, value_of
+from compress.report.subjects import best_rate, headline_cell, latency_at, main_quality
 
 Subject = Mapping[str, Any]
 Report = Mapping[str, Any]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What is shown, a smaller line under it (interval, verdict), and the number to sort by."""
+    """What is shown, a smaller line under it (interval), the number to sort by, and a word such as FASTER."""
 
     text: str = DASH
     note: str = ""
     order: float | str | None = None
+    mark: str = ""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """One subject."""
+    """One subject, or one part of it."""
 
     subject: str
     reference: bool
@@ -45,22 +47,41 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Columns and rows; columns in which no row has anything are left out."""
+    """Columns and rows. Columns in which no row has anything are left out; `blanks` says why, where that is known."""
 
     columns: list[Column]
     rows: list[Row]
+    blanks: list[str] = field(default_factory=list)
+
+
+Makers = list[tuple[Column, Callable[[Item], Cell]]]
+
+
+def assemble(
+    makers: Makers[Item], items: Iterable[tuple[Subject, Item]], keep: tuple[str, ...] = ("subject",)
+) -> Table:
+    """A row for each (subject, item), a cell for each maker; empty columns are left out, except those to `keep`."""
+    rows = [
+        Row(s["name"], bool(s.get("reference")), s["status"] == "ok", {c.name: make(item) for c, make in makers})
+        for s, item in items
+    ]
+    blanks, filled = [], []
+    for column, _ in makers:
+        cells = [row.cells[column.name] for row in rows]
+        if column.name in keep or any(cell.text != DASH for cell in cells):
+            filled.append(column)
+        elif reasons := list(dict.fromkeys(cell.note for cell in cells if cell.note.startswith(BLANK))):
+            blanks.append(f"{column.title} {reasons[0]}{' (and other reasons)' if len(reasons) > 1 else ''}")
+    return Table(filled, rows, blanks)
 
 
 def main_table(report: Report) -> Table:
-    """One row a subject: quality, size, speed, memory, each with interval and ratio to the reference."""
+    """One row a subject: quality, speed, size, throughput, memory, each with interval and ratio to the reference."""
     subjects: list[dict[str, Any]] = report["subjects"]
-    cell = headline_cell(subjects)
-    makers = _columns(subjects, cell)
-    rows = [
-        Row(s["name"], s["reference"], s["status"] == "ok", {c.name: make(s) for c, make in makers}) for s in subjects
-    ]
-    filled = [c for c, _ in makers if c.name == "subject" or any(row.cells[c.name].text != DASH for row in rows)]
-    return Table(filled, rows)
+    reference = next((s for s in subjects if s["reference"]), None)
+    makers = _columns(subjects, headline_cell(subjects), reference)
+    items: list[tuple[Subject, Subject]] = [(subject, subject) for subject in subjects]
+    return assemble(makers, items)
 
 
 def cell_words(cell: Mapping[str, Any] | None) -> str:
@@ -72,29 +93,34 @@ def cell_words(cell: Mapping[str, Any] | None) -> str:
 
 
 def _columns(
-    subjects: list[dict[str, Any]], cell: Mapping[str, Any] | None
-) -> list[tuple[Column, Callable[[Subject], Cell]]]:
+    subjects: list[dict[str, Any]], cell: Mapping[str, Any] | None, reference: Subject | None
+) -> Makers[Subject]:
     measured = next((s["quality"] for s in subjects if s["quality"]), None)
     metric = measured["metric"].replace("_", " ") if measured else "quality"
     split = f" on {measured['split']}" if measured and measured.get("split") else ""
     at = cell_words(cell)
     return [
-        (Column("subject", "model", "What was measured, in which engine and number format", False), _name),
+        (Column("subject", "model", "What was measured, in which engine and number format", False), name_cell),
         (Column("quality", f"{metric}{split}", "Task metric, with the 95 % interval over examples"), _quality),
         (Column("retained", "kept", f"Share of the reference's {metric}"), _retained),
-        (Column("latency", "p50", f"Median time of one request: {at}"), lambda s: _latency(s, cell, "p50")),
-        (Column("faster", "faster", "Median of the reference over median of this model"), lambda s: _faster(s, cell)),
+        (Column("latency", "p50", f"Median time of one request: {at}"), lambda s: latency_cell(s, cell, "p50")),
+        (Column("faster", "faster", "Median of the reference over median of this model"),
+         lambda s: ratio_cell(latency_at(s, cell), s)),
         (Column("size", "size", "On disk, tokenizer included"), _size),
         (Column("smaller", "smaller", "Size of the reference over size of this model"), _smaller),
         (Column("throughput", "throughput", "Texts per second at the best batch size measured"), _throughput),
+        (Column("more", "more", "Texts per second over those of the reference, each at its best batch"),
+         lambda s: ratio_cell(s.get("throughput"), s)),
         (Column("memory", "memory", "Peak of its own: without interpreter and imports"), _memory),
-        (Column("p90", "p90", f"Nine of ten requests are faster: {at}"), lambda s: _latency(s, cell, "p90")),
-        (Column("load", "load", "From folder to ready, without imports"), _load),
-        (Column("parameters", "parameters", "Weights of the model"), _parameters),
-    ]
+        (Column("less", "less", "Memory of the reference over memory of this model, both of their own"),
+         lambda s: _less(s, reference)),
+        (Column("p90", "p90", f"Nine of ten requests are faster: {at}"), lambda s: latency_cell(s, cell, "p90")),
+        (Column("parameters", "weights", "Number of the model's parameters"), _parameters),
+    ]  # fmt: skip
 
 
-def _name(subject: Subject) -> Cell:
+def name_cell(subject: Subject) -> Cell:
+    """A subject by name, its shape and engine below; a failed one with its error."""
     if subject["status"] != "ok":
         return Cell(subject["name"], f"{subject['status']}: {subject['error'] or 'no reason given'}", subject["name"])
     shape = subject.get("architecture") or {}
@@ -103,18 +129,41 @@ def _name(subject: Subject) -> Cell:
     return Cell(subject["name"], f"{note} · reference" if subject["reference"] else note, subject["name"])
 
 
+def measure_cell(
+    measure: Mapping[str, Any] | None, render: Callable[[numbers.Measure], tuple[str, str]] = numbers.plain
+) -> Cell:
+    """A measure as it is rendered, its interval below, or why there is no value."""
+    return Cell(*numbers.maybe(measure, render), value_of(measure))
+
+
+def ratio_cell(entry: Mapping[str, Any] | None, subject: Subject) -> Cell:
+    """The `ratio` of an entry to the reference: times, interval, and the verdict as a word."""
+    ratio = entry.get("ratio") if entry else None
+    if subject["reference"] or ratio is None or value_of(ratio) is None:
+        why = ratio.get("why") if ratio and not subject["reference"] else None
+        return Cell(note=f"{BLANK}: {why}" if why else "", order=1.0 if subject["reference"] and entry else None)
+    text, spread = numbers.times(value_of(ratio), interval_of(ratio))
+    return Cell(text, spread, value_of(ratio), str(ratio.get("verdict") or ""))
+
+
+def latency_cell(subject: Subject, cell: Mapping[str, Any] | None, which: str) -> Cell:
+    """A percentile of one cell of latencies."""
+    entry = latency_at(subject, cell)
+    return measure_cell(entry.get(which) if entry else None, numbers.milliseconds)
+
+
 def _quality(subject: Subject) -> Cell:
-    measure = main_quality(subject)
-    if subject["quality"] is None:
+    measured = subject["quality"]
+    if measured is None:
         return Cell()
-    return Cell(*numbers.quality(measure, subject["quality"]["metric"]), value_of(measure))
+    return measure_cell(main_quality(subject), lambda m: numbers.quality(m, measured["metric"]))
 
 
 def _retained(subject: Subject) -> Cell:
-    measure = subject["quality"]["retained"] if subject["quality"] else None
-    if subject["reference"] or value_of(measure) is None:
-        return Cell(order=1.0 if subject["reference"] else None)
-    return Cell(*numbers.percent(measure), value_of(measure))
+    measure = subject["quality"].get("retained") if subject["quality"] else None
+    if subject["reference"]:
+        return Cell(order=1.0)
+    return measure_cell(measure, numbers.percent)
 
 
 def _parameters(subject: Subject) -> Cell:
@@ -123,8 +172,7 @@ def _parameters(subject: Subject) -> Cell:
 
 
 def _size(subject: Subject) -> Cell:
-    value = value_of(subject["size"].get("total"))
-    return Cell(numbers.bytes_text(value), order=value)
+    return measure_cell(subject["size"].get("total"), numbers.size)
 
 
 def _smaller(subject: Subject) -> Cell:
@@ -134,39 +182,23 @@ def _smaller(subject: Subject) -> Cell:
     return Cell(numbers.times(ratio)[0], order=ratio)
 
 
-def _latency(subject: Subject, cell: Mapping[str, Any] | None, which: str) -> Cell:
-    entry = latency_at(subject, cell)
-    measure = entry.get(which) if entry else None
-    return Cell(*numbers.maybe(measure, numbers.milliseconds), value_of(measure))
-
-
-def _faster(subject: Subject, cell: Mapping[str, Any] | None) -> Cell:
-    entry = latency_at(subject, cell)
-    ratio = entry.get("ratio") if entry else None
-    if subject["reference"] or value_of(ratio) is None or ratio is None:
-        return Cell(order=1.0 if subject["reference"] else None)
-    text, spread = numbers.times(value_of(ratio), interval_of(ratio))
-    word = str(ratio.get("verdict") or "").lower()
-    return Cell(text, "\n".join(part for part in (spread, word) if part), value_of(ratio))
-
-
 def _throughput(subject: Subject) -> Cell:
-    rates = [(value_of(entry.get("throughput")), entry) for entry in subject["latency"]]
-    corpus = [(rate, e) for rate, e in rates if rate is not None and e.get("mix") == "corpus"]
-    best = max(corpus or [(r, e) for r, e in rates if r is not None], key=lambda pair: pair[0], default=None)
-    if best is None:
-        return Cell()
-    text, _ = numbers.per_second(best[1]["throughput"])
-    return Cell(text, f"batch {best[1].get('batch')}", best[0])
+    rate, batch = best_rate(subject)
+    text, note = numbers.maybe(rate, numbers.per_second)
+    shown = [note, f"batch {batch}"] if batch and text != DASH else [note]
+    return Cell(text, "\n".join(part for part in shown if part), value_of(rate))
 
 
 def _memory(subject: Subject) -> Cell:
-    measure = subject["memory"].get("own")
-    value = value_of(measure)
+    own = measure_cell(subject["memory"].get("own"), numbers.size)
     peak = value_of(subject["memory"].get("peak"))
-    return Cell(numbers.bytes_text(value), f"of {numbers.bytes_text(peak)}" if peak is not None else "", value)
+    shown = [own.note, f"of {numbers.bytes_text(peak)}" if peak is not None else ""]
+    return Cell(own.text, "\n".join(part for part in shown if part), own.order)
 
 
-def _load(subject: Subject) -> Cell:
-    measure = subject["load"].get("load")
-    return Cell(*numbers.maybe(measure, numbers.seconds), value_of(measure))
+def _less(subject: Subject, reference: Subject | None) -> Cell:
+    own = value_of(subject["memory"].get("own"))
+    other = value_of(reference["memory"].get("own")) if reference else None
+    if subject["reference"] or not own or other is None or own < 0:
+        return Cell(order=1.0 if subject["reference"] else None)
+    return Cell(numbers.times(other / own)[0], order=other / own)

@@ -69,6 +69,21 @@ def speed(ratio: Mapping[str, Any]) -> str:
     return f"{text} {'faster' if value >= 1 else 'slower'}{f' {spread}' if spread else ''}"
 
 
+def gate_words(gate: Mapping[str, Any] | None) -> str:
+    """`gate passed: 4 of 4 limits met`, or which limits were surely missed; empty without a gate."""
+    if not gate:
+        return ""
+    limits = gate.get("limits") or []
+    count = {state: sum(limit["state"] == state for limit in limits) for state in ("met", "cannot tell")}
+    open_ = f", {count['cannot tell']} cannot be told either way" if count["cannot tell"] else ""
+    if gate["passed"]:
+        return f"gate passed: {count['met']} of {len(limits)} limits met{open_}"
+    missed = [
+        f"{found['subject']} {found['limit']}".replace("_", " ") for found in limits if found["state"] == "missed"
+    ]
+    return f"gate failed: {', '.join(missed)} missed{open_}"
+
+
 def _turned(ratio: Mapping[str, Any]) -> tuple[float, float] | None:
     """The interval of the ratio as it is told: upside down for a slow-down."""
     interval, value = interval_of(ratio), value_of(ratio)

@@ -235,7 +235,9 @@ def test_bars_nest_on_a_terminal() -> None:
 def test_sigint_of_a_real_process(tmp_path: Path) -> None:
     """Ctrl-C reaches the process as a signal, not as an exception that a test throws."""
     program = (
-        "import sys, time\nfrom compress.cli import main\nimport compress.pipeline.recipe as r\n"
+        # A test run in the background starts its children with the signal ignored.
+        "import signal, sys, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from compress.cli import main\nimport compress.pipeline.recipe as r\n"
         "def slow(*a):\n print('ready', file=sys.stderr, flush=True)\n time.sleep(30)\nr.load_recipe = slow\n"
         "sys.argv = ['compress', 'check', 'x.yaml']\nmain()"
     )

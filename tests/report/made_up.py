@@ -106,8 +106,8 @@ def history(best: float) -> list[dict[str, Any]]:
     return [{**p, "dev": {"accuracy": best - 0.3 / (1 + i)}} if i % 5 == 4 else p for i, p in enumerate(points)]
 
 
-def write_run(run: Path, bench: bool = True) -> Path:
-    """A whole run: corpus, teacher, student, tiny, int8 and, with `bench`, their measures."""
+def write_run(run: Path, bench: bool = True, found: dict[str, Any] | None = None) -> Path:
+    """A whole run: corpus, teacher, student, tiny, int8 and, with `bench`, their measures (or those given)."""
     write_step(run, "corpus", "prepare", "Corpus")
     for name, verb, inputs in (
         ("teacher", "teach", ("corpus",)), ("student", "distill", ("corpus", "teacher")),
@@ -124,6 +124,6 @@ def write_run(run: Path, bench: bool = True) -> Path:
             measured["history"] = history(shape["accuracy"])
         write_step(run, name, verb, "Model", inputs, about=about, measured=measured)
     if bench:
-        found = measures(*(subject(name) for name in SHAPES))
+        found = found or measures(*(subject(name) for name in SHAPES))
         write_step(run, "speed", "bench", "Measures", ("teacher", "student", "int8", "tiny", "corpus"), measures=found)
     return run

@@ -35,7 +35,7 @@ def test_missing_numbers_are_a_dash_with_their_reason() -> None:
     """A percentile that the sample count does not support must not be printed as 0 or as nan."""
     absent = {"value": None, "unit": "ms", "why": "12 samples do not bound a 90th percentile"}
     assert numbers.milliseconds(absent) == ("–", "")
-    assert numbers.maybe(absent, numbers.milliseconds)[1] == absent["why"]
+    assert numbers.maybe(absent, numbers.milliseconds)[1] == "not measured: 12 samples do not bound a 90th percentile"
     assert numbers.value_of({"value": float("nan")}) is None
 
 
@@ -52,3 +52,17 @@ def test_durations_and_counts() -> None:
     assert [numbers.duration(value) for value in (4.21, 83.2, 7203.4)] == ["4.2 s", "1 min 23 s", "2 h 00 min"]
     assert numbers.count(14_360_000) == "14.4 M"
     assert numbers.times(12.04, (11.6, 12.5)) == ("12.0×", "[11.6, 12.5]")
+
+
+@pytest.mark.parametrize(("value", "shown"), [(0.0312, "p = 0.031"), (0.4, "p = 0.40"), (2e-5, "p < 0.001")])
+def test_p_values(value: float, shown: str) -> None:
+    """p = 0.0000 would claim certainty."""
+    assert numbers.p_value(value) == shown
+
+
+def test_drops_are_told_in_points_of_the_metric() -> None:
+    """A drop of 0.02 of a correlation is not two percent; of an accuracy it is two points."""
+    drop = {"value": 0.0213, "interval": [0.0117, 0.0309]}
+    assert numbers.points(drop, "accuracy") == ("2.1", "[1.2, 3.1]")
+    assert numbers.points(drop, "spearman") == ("0.021", "[0.012, 0.031]")
+    assert numbers.joules({"value": 0.0123, "interval": None}) == ("12.3 mJ", "")

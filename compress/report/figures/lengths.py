@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from compress.report.figures.theme import SHAPES, chart, colours, config
+from compress.report.figures.theme import chart, config, identity
 from compress.report.figures.tradeoff import ticks
 from compress.report.numbers import interval_of, milliseconds, value_of
 
@@ -18,11 +18,11 @@ def lengths(report: Mapping[str, Any], width: int) -> dict[str, Any] | None:
     if len({row["length"] for row in rows}) < 2:
         return None
     names = [s["name"] for s in report["subjects"] if any(row["model"] == s["name"] for row in rows)]
-    palette = colours([subject["name"] for subject in report["subjects"]])
+    channels = identity(report, names, width)
     batches = sorted({row["batch"] for row in rows})
     columns = min(len(batches), 3 if width > 500 else 1)
     bounds = (min(row["low"] for row in rows) / 1.3, max(row["high"] for row in rows) * 1.3)
-    panels = [_panel([r for r in rows if r["batch"] == batch], batch, names, palette, bounds) for batch in batches]
+    panels = [_panel([r for r in rows if r["batch"] == batch], batch, channels, bounds) for batch in batches]
     room = 62 if width > 500 else 70
     panels = [panel.properties(width=(width - room * columns) / columns, height=210) for panel in panels]
     drawn = alt.concat(*panels, columns=columns, spacing=24).resolve_scale(color="shared", shape="shared")
@@ -43,17 +43,16 @@ def _rows(subject: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _panel(
-    rows: list[dict[str, Any]], batch: int, names: list[str], palette: dict[str, str], bounds: tuple[float, float]
+    rows: list[dict[str, Any]], batch: int, channels: tuple[alt.Color, alt.Shape], bounds: tuple[float, float]
 ) -> Any:
     steps = sorted({row["length"] for row in rows})
     x = alt.X("length:Q", title="tokens", axis=alt.Axis(values=steps), scale=alt.Scale(type="log", base=2, nice=False))
     scale = alt.Scale(type="log", domain=list(bounds), nice=False)
     y = alt.Y("ms:Q", title="latency p50, ms", scale=scale, axis=alt.Axis(values=ticks(bounds), format="~g"))
-    legend = alt.Legend(title=None, columns=0)
-    colour = alt.Color("model:N", scale=alt.Scale(domain=names, range=[palette[n] for n in names]), legend=legend)
-    shape = alt.Shape("model:N", scale=alt.Scale(domain=names, range=list(SHAPES[: len(names)])), legend=legend)
-    base = chart(rows).encode(x=x, y=y, color=colour)
+    base = chart(rows).encode(x=x, y=y, color=channels[0])
+    bars = chart(rows).mark_rule(strokeWidth=1.5, opacity=0.75, aria=False)
     return alt.layer(
         base.mark_line(strokeWidth=2, aria=False),
-        base.mark_point(filled=True, size=55).encode(shape=shape, description="said:N"),
+        bars.encode(x=x, y=alt.Y("low:Q", title="latency p50, ms", scale=scale), y2="high:Q", color=channels[0]),
+        base.mark_point(filled=True, size=55).encode(shape=channels[1], description="said:N"),
     ).properties(title=f"batch {batch}")

@@ -7,9 +7,9 @@ from typing import Any
 
 import altair as alt
 
-from compress.report.figures.theme import FADED, INK, SERIES, chart, config
+from compress.report.figures.theme import FADED, INK, SERIES, chart, config, legend
 from compress.report.numbers import bytes_text, value_of
-from compress.report.subjects import PARTS
+from compress.report.subjects import PARTS, memory_parts
 
 PART_COLOURS = {
     "embeddings": SERIES[0],
@@ -36,13 +36,11 @@ def memory_bill(report: Mapping[str, Any], width: int) -> dict[str, Any] | None:
     rows: list[dict[str, Any]] = []
     totals: dict[str, float | None] = {}
     for subject in report["subjects"]:
-        found = [value_of(subject["memory"].get(name)) for name in ("baseline", "after_load", "peak")]
-        if None in found:
-            continue
-        baseline, loaded, peak = (value or 0.0 for value in found)
-        shares = (min(baseline, peak), max(0.0, min(loaded, peak) - baseline), max(0.0, peak - max(loaded, baseline)))
-        rows += [_row(subject["name"], part, share) for part, share in zip(BILL_COLOURS, shares, strict=True)]
-        totals[subject["name"]] = peak
+        parts = memory_parts(subject)
+        if parts is not None:
+            named = zip(BILL_COLOURS, parts.values(), strict=True)
+            rows += [_row(subject["name"], part, share) for part, share in named]
+            totals[subject["name"]] = sum(parts.values())
     return _bars(rows, totals, BILL_COLOURS, "peak memory (PSS), MB", width)
 
 
@@ -61,7 +59,7 @@ def _bars(
     longest = max(len(name) for name in names)
     y = alt.Y("model:N", sort=names, title=None, axis=alt.Axis(labelLimit=150, labelFontSize=12, ticks=False))
     colour = alt.Color("part:N", title=None, scale=alt.Scale(domain=used, range=[palette[part] for part in used]),
-                       legend=alt.Legend(columns=1 if width < 500 else 0))  # fmt: skip
+                       legend=legend(used, width))  # fmt: skip
     bars = chart(order).mark_bar(height={"band": 0.66}).encode(
         x=alt.X("mb:Q", title=title, stack="zero", axis=alt.Axis(tickCount=5)), y=y, color=colour,
         order=alt.Order("order:Q"), description="said:N",

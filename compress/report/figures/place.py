@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+FARTHER = 16.0  # px that the second ring of places lies further out
 CHARACTER, LINE = 7.6, 14.0  # px of a bold 12 px letter in a wide font, and of a line
 
 
@@ -30,20 +33,27 @@ class Label:
 Box = tuple[float, float, float, float]
 
 
-def place_labels(dots: list[Dot], width: float, height: float) -> list[Label]:
-    """One label a dot: of eight places around it, the one that covers least and stays inside."""
+def place_labels(dots: list[Dot], width: float, height: float, lines: Sequence[Box] = ()) -> list[Label]:
+    """One label a dot: of sixteen places around it, the one that covers least, stays inside, and is its own dot's.
+
+    lines: error bars, as (left, top, right, bottom); they too had better not be covered.
+    """
     taken: list[Box] = [(d.x - d.radius, d.y - d.radius, d.x + d.radius, d.y + d.radius) for d in dots]
     labels: list[Label] = []
     for index, dot in enumerate(dots):
         others = taken[:index] + taken[index + 1 :]
-        best = min(_places(dot), key=lambda place: _cost(place, dot.text, others, width, height))
+        rivals = dots[:index] + dots[index + 1 :]
+        best = min(
+            [place for reach in (0.0, FARTHER) for place in _places(dot, reach)],
+            key=lambda place: _cost(place, dot.text, [*others, *lines], width, height) + _doubt(place, dot, rivals),
+        )
         labels.append(best)
         taken.append(_box(best, dot.text))
     return labels
 
 
-def _places(dot: Dot) -> list[Label]:
-    gap = dot.radius + 7
+def _places(dot: Dot, reach: float) -> list[Label]:
+    gap = dot.radius + 7 + reach
     slant = gap * 0.75
     return [
         Label(dot.x + slant, dot.y - slant - 3, "left"),
@@ -67,6 +77,19 @@ def _cost(label: Label, text: str, others: list[Box], width: float, height: floa
     box = _box(label, text)
     outside = max(0.0, -box[0]) + max(0.0, box[2] - width) + max(0.0, -box[1]) + max(0.0, box[3] - height)
     return 50 * outside + sum(_overlap(box, other) for other in others)
+
+
+def _doubt(label: Label, dot: Dot, rivals: list[Dot]) -> float:
+    """By how much the text lies nearer to another dot than to its own; and a little for the second ring."""
+    box = _box(label, dot.text)
+    own = _distance(box, dot)
+    return (own > FARTHER) * own + sum(12 * max(0.0, own + 6 - _distance(box, rival)) for rival in rivals)
+
+
+def _distance(box: Box, dot: Dot) -> float:
+    across = max(box[0] - dot.x, 0.0, dot.x - box[2])
+    down = max(box[1] - dot.y, 0.0, dot.y - box[3])
+    return max(0.0, math.hypot(across, down) - dot.radius)
 
 
 def _overlap(a: Box, b: Box) -> float:

@@ -35,6 +35,28 @@ def colours(names: list[str]) -> dict[str, str]:
     return {name: SERIES[index % len(SERIES)] for index, name in enumerate(names)}
 
 
+def shapes(names: list[str]) -> dict[str, str]:
+    """A shape for each subject; past the eighth, where colours repeat, the pair of both is still its own."""
+    return {name: SHAPES[(index + index // len(SERIES)) % len(SHAPES)] for index, name in enumerate(names)}
+
+
+def identity(report: Mapping[str, Any], names: list[str], width: int) -> tuple[alt.Color, alt.Shape]:
+    """Colour and shape channels of the field `model`, with one legend; the same for a subject in every picture."""
+    everyone = [subject["name"] for subject in report["subjects"]]
+    palette, marks = colours(everyone), shapes(everyone)
+    colour = alt.Scale(domain=names, range=[palette[name] for name in names])
+    shape = alt.Scale(domain=names, range=[marks[name] for name in names])
+    key = legend(names, width)
+    return alt.Color("model:N", scale=colour, legend=key), alt.Shape("model:N", scale=shape, legend=key)
+
+
+def legend(names: list[str], width: int) -> alt.Legend:
+    """A legend above the picture, in as many columns as have room."""
+    room = 46 + 8 * max(map(len, names), default=1)
+    columns = max(1, (width - 40) // room)
+    return alt.Legend(title=None, columns=0 if columns >= len(names) else columns)
+
+
 def config() -> dict[str, Any]:
     """Vega-Lite configuration: quiet axes, readable text, no frame."""
     text = {"labelColor": SOFT, "titleColor": INK, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": 600}
@@ -43,15 +65,7 @@ def config() -> dict[str, Any]:
         "background": "transparent",
         "view": {"stroke": None},
         "axis": {**text, "gridColor": GRID, "domainColor": FADED, "tickColor": FADED, "titlePadding": 8},
-        "legend": {
-            **text,
-            "symbolSize": 90,
-            "orient": "top",
-            "offset": 8,
-            "columnPadding": 26,
-            "rowPadding": 5,
-            "labelLimit": 220,
-        },
+        "legend": {**text, **LEGEND},
         "header": {**text, "labelFontWeight": 600, "labelColor": INK},
         "title": {"color": INK, "fontSize": 13, "fontWeight": 600, "anchor": "start"},
     }
@@ -64,16 +78,22 @@ def svg(spec: Mapping[str, Any]) -> str:
     return str(vl_convert.vegalite_to_svg(dict(spec)))
 
 
-def png(spec: Mapping[str, Any], scale: float = 2.0) -> bytes:
-    """A chart as PNG, on white."""
+def png(drawing: str, scale: float = 2.0) -> bytes:
+    """SVG text as PNG."""
     import vl_convert
 
-    return bytes(vl_convert.vegalite_to_png(on_white(spec), scale=scale))
+    return bytes(vl_convert.svg_to_png(drawing, scale=scale))
 
 
-def on_white(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """The chart with a background, for a file that stands alone."""
-    return {**spec, "config": {**spec["config"], "background": PAPER, "padding": 16}}
+def stand_alone(drawing: str, margin: int = 16) -> str:
+    """The SVG on a white sheet, for a file of its own."""
+    sides = re.search(r'width="([\d.]+)" height="([\d.]+)"', drawing)
+    width, height = (float(side) + 2 * margin for side in sides.groups()) if sides else (0.0, 0.0)
+    placed = drawing.replace("<svg ", f'<svg x="{margin}" y="{margin}" ', 1)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '
+        f'viewBox="0 0 {width:g} {height:g}"><rect width="100%" height="100%" fill="{PAPER}"/>{placed}</svg>\n'
+    )
 
 
 def inline(drawing: str, label: str, css_class: str) -> str:

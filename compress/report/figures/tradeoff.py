@@ -137,12 +137,16 @@ def _labels(points: list[dict[str, Any]], frame: Frame) -> list[alt.Chart]:
         Dot(frame.x(p["cost"]), frame.y(p["quality"]), math.sqrt(area / math.pi), p["model"])
         for p, area in zip(points, areas, strict=True)
     ]
+    bars = [(frame.x(p["cost"]) - 4, frame.y(p["high"]), frame.x(p["cost"]) + 4, frame.y(p["low"])) for p in points]
+    bars += [
+        (frame.x(p["left"]), frame.y(p["quality"]) - 4, frame.x(p["right"]), frame.y(p["quality"]) + 4) for p in points
+    ]
     return [
         chart([point]).mark_text(
             align=label.align, baseline="middle", fontSize=12, fontWeight=600, aria=False,
             dx=label.x - dot.x, dy=label.y - dot.y, color=INK,
         ).encode(text="model:N")
-        for point, dot, label in zip(points, dots, place_labels(dots, frame.width, frame.height), strict=True)
+        for point, dot, label in zip(points, dots, place_labels(dots, frame.width, frame.height, bars), strict=True)
     ]  # fmt: skip
 
 
