@@ -8,7 +8,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from compress.core.artifact import MANIFEST, UNSAFE, read_manifest, verify
+from compress.core.artifact import MANIFEST, is_unsafe, read_manifest, verify
 from compress.core.errors import InputError
 
 WEIGHTS = "model.safetensors"
@@ -73,7 +73,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def refuse_pickle(folder: Path) -> None:
     """Raises InputError when a folder has pickled weights and no safetensors."""
-    pickles = [path for path in sorted(folder.iterdir()) if path.suffix in UNSAFE and path.name not in _NOT_WEIGHTS]
+    pickles = [path for path in sorted(folder.iterdir()) if is_unsafe(path) and path.name not in _NOT_WEIGHTS]
     if pickles and not (folder / WEIGHTS).is_file() and not (folder / INDEX).is_file():
         raise InputError(
             f"{pickles[0]}: a pickle where weights should be; it is never loaded, since loading one can run any code. "

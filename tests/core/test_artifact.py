@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from compress.core.artifact import MANIFEST, ArtifactWriter, read_manifest, recover, verify, write_json
+from compress.core.artifact import MANIFEST, ArtifactWriter, is_unsafe, read_manifest, recover, verify, write_json
 from compress.core.errors import InputError
 
 
@@ -203,3 +203,14 @@ def test_nan_is_never_written(tmp_path: Path) -> None:
     """NaN in a JSON file breaks every strict reader."""
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "x.json", {"loss": float("nan")})
+
+
+def test_the_weights_of_an_openvino_graph_are_no_pickle(tmp_path: Path) -> None:
+    """`.bin` is how PyTorch names its pickles, and how OpenVINO names the weights beside its `.xml`."""
+    writer = ArtifactWriter(tmp_path / "ir")
+    out = writer.open()
+    for name in ("openvino_model.xml", "openvino_model.bin"):
+        (out / name).write_bytes(b"x")
+    folder = writer.commit({"kind": "Model", "key": "k"})
+    assert set(verify(folder)["files"]) == {"openvino_model.xml", "openvino_model.bin"}
+    assert not is_unsafe(folder / "openvino_model.bin") and is_unsafe(folder / "pytorch_model.bin")
