@@ -19,6 +19,7 @@ from compress.runtime.threads import threads_of
 from compress.runtime.tokenize import Encoder
 
 GOLDEN = "golden.json"
+_BATCH = 32
 _WIDE = 512  # golden logits wider than this are kept as two numbers for each token; see `_summary`
 
 
@@ -75,15 +76,19 @@ class Student:
             "max_length": self.max_length,
         }
 
-    def predict(self, inputs: Sequence[Any], batch_size: int = 32, top: int = 5) -> list[Prediction]:
+    def predict(self, inputs: Sequence[Any], batch_size: int | None = None, top: int = 5) -> list[Prediction]:
         """One prediction for each input, in order. An empty list gives an empty list.
 
         inputs: texts, pairs `(text, text)`, rows `{"text": ..., "text_pair": ...}`; for `tag` texts or lists of words.
+        batch_size: None is 32, but 1 for an int8 student, whose answer to a text would otherwise depend on the texts
+        beside it (`Engine.mixes_rows`); on a CPU short texts gain little from a batch.
         top: how many tokens a `mask` student names for each blank. Raises InputError naming the first bad input.
         """
         return [prediction for prediction, _ in self.answers(inputs, batch_size, top)]
 
-    def answers(self, inputs: Sequence[Any], batch_size: int = 32, top: int = 5) -> list[tuple[Prediction, np.ndarray]]:
+    def answers(
+        self, inputs: Sequence[Any], batch_size: int | None = None, top: int = 5
+    ) -> list[tuple[Prediction, np.ndarray]]:
         """What `predict` gives, each with the raw outputs that it was read from (as `logits` gives them)."""
         read = read_inputs(inputs, self.task, self.carried.pairs)
         encodings = self.encoder.encode(read)
@@ -92,21 +97,18 @@ class Student:
         logits = self._run(encodings, batch_size)
         return [(self._one(*triple, top), triple[2]) for triple in zip(read, encodings, logits, strict=True)]
 
-    def logits(self, inputs: Sequence[Any], batch_size: int = 32) -> list[np.ndarray]:
-        """Raw outputs: `[c]` for each input (classify, regress), or `[s, c]` for its tokens without padding.
-
-        An int8 engine scales activations over a batch; with `batch_size=1` an output depends on its input alone.
-        """
+    def logits(self, inputs: Sequence[Any], batch_size: int | None = None) -> list[np.ndarray]:
+        """Raw outputs: `[c]` for each input (classify, regress), or `[s, c]` for its tokens without padding."""
         return self._run(self.encoder.encode(read_inputs(inputs, self.task, self.carried.pairs)), batch_size)
 
-    def embed(self, inputs: Sequence[Any], batch_size: int = 32) -> np.ndarray:
+    def embed(self, inputs: Sequence[Any], batch_size: int | None = None) -> np.ndarray:
         """The mean of the last hidden states over real tokens: float32 `[n, d]`.
 
         Raises InputError when the engine's form does not give hidden states.
         """
         encodings = self.encoder.encode(read_inputs(inputs, self.task, self.carried.pairs))
         means: list[np.ndarray] = [np.zeros(0, dtype=np.float32)] * len(encodings)
-        for rows in _batches(encodings, batch_size):
+        for rows in self._batches(encodings, batch_size):
             batch = self.encoder.batch([encodings[row] for row in rows])
             hidden, mask = self.engine.hidden(batch), batch["attention_mask"][..., None]
             for row, mean in zip(rows, (hidden * mask).sum(1) / mask.sum(1), strict=True):
@@ -139,14 +141,22 @@ class Student:
             worst = max(worst, off)
         return Verification(len(files), len(golden["inputs"]), worst, tolerance)
 
-    def _run(self, encodings: Sequence[Any], batch_size: int) -> list[np.ndarray]:
+    def _run(self, encodings: Sequence[Any], batch_size: int | None) -> list[np.ndarray]:
         """Logits in the order given; batches hold inputs of similar length, so that little padding is computed."""
         found: list[np.ndarray] = [np.zeros(0, dtype=np.float32)] * len(encodings)
-        for rows in _batches(encodings, batch_size):
+        for rows in self._batches(encodings, batch_size):
             logits = self.engine.run(self.encoder.batch([encodings[row] for row in rows]))
             for row, one in zip(rows, logits, strict=True):
                 found[row] = one[: len(encodings[row].ids)] if one.ndim > 1 else one
         return found
+
+    def _batches(self, encodings: Sequence[Any], batch_size: int | None) -> list[list[int]]:
+        """Row numbers in batches of similar length, the longest first, so that memory peaks at once."""
+        size = (1 if self.engine.mixes_rows else _BATCH) if batch_size is None else batch_size
+        if size < 1:
+            raise InputError(f"batch_size: expected a whole number from 1, came {size}")
+        order = sorted(range(len(encodings)), key=lambda row: -len(encodings[row].ids))
+        return [order[at : at + size] for at in range(0, len(order), size)]
 
     def _one(self, given: Input, encoding: Any, logits: np.ndarray, top: int) -> Prediction:
         if self.task == "classify":
@@ -167,14 +177,6 @@ class Student:
             if self.encoder.mask_id not in encoding.ids:
                 token = self.carried.tokenizer.get("mask_token", "[MASK]")
                 raise InputError(f"input {number}: has no {token} (within {self.max_length} tokens) to be filled")
-
-
-def _batches(encodings: Sequence[Any], batch_size: int) -> list[list[int]]:
-    """Row numbers in batches of similar length, the longest first, so that memory peaks at once."""
-    if batch_size < 1:
-        raise InputError(f"batch_size: expected a whole number from 1, came {batch_size}")
-    order = sorted(range(len(encodings)), key=lambda row: -len(encodings[row].ids))
-    return [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
 
 
 def _first_tokens(encoding: Any, logits: np.ndarray) -> dict[int, np.ndarray]:

@@ -14,9 +14,10 @@ from compress.bench.statistics import bootstrap, interval_of
 from compress.core.reporter import Reporter
 from compress.corpora.corpus import Corpus
 from compress.runtime.engines.base import Engine
-from compress.steps.parity import Parity, parity
+from compress.steps.parity import BATCH, Parity, alone, parity
 from compress.tasks.base import Task
 from compress.tasks.features import encode_rows
+from compress.train.batches import Batch
 from compress.train.folder import Loaded
 
 DRAWS, HIT_DRAWS = 100, 2000
@@ -36,14 +37,22 @@ class Opened:
 
 
 def compare(opened: Opened, runner: Engine, label: str, reporter: Reporter) -> tuple[dict[str, float], dict[str, Any]]:
-    """The new form's scores on dev, and how they and its outputs differ from the float student's."""
+    """The new form's scores on dev, and how they and its outputs differ from the float student's.
+
+    Where an output depends on the rest of its batch (`Engine.mixes_rows`) each row is run alone, as `Student.predict`
+    does, and `in_batches` tells what batches change.
+    """
     task, names = opened.task, opened.corpus.labels
     tokenizer, model = opened.loaded.tokenizer, opened.loaded.model
     features = encode_rows(task, tokenizer, opened.corpus.texts("dev"), opened.about["max_length"])
+
+    def whole(batch: Batch) -> Tensor:
+        return torch.from_numpy(runner.run({name: value.numpy() for name, value in batch.items()}))
+
+    usual = alone(whole) if runner.mixes_rows else whole
     with reporter.progress(label, len(features)) as bar:
         found = parity(
-            lambda batch: cast(Tensor, model(**batch).logits),
-            lambda batch: torch.from_numpy(runner.run({name: value.numpy() for name, value in batch.items()})),
+            lambda batch: cast(Tensor, model(**batch).logits), usual,
             features, task, tokenizer.pad_token_id, done=bar.advance,
         )  # fmt: skip
     before = task.score(np.concatenate(found.model), np.concatenate(found.truth), names)
@@ -61,6 +70,10 @@ def compare(opened: Opened, runner: Engine, label: str, reporter: Reporter) -> t
     if task.output != "value":
         compared["agreement"] = found.agreed / max(1, found.outputs)
         compared["kl"] = found.divergence / max(1, found.outputs)
+    if runner.mixes_rows:
+        batched = parity(usual, whole, features, task, tokenizer.pad_token_id)
+        score = task.score(np.concatenate(batched.other), np.concatenate(batched.truth), names)[task.metric]
+        compared["in_batches"] = {"batch_size": BATCH, "this": score, "difference": score - before[task.metric]}
     return after, compared
 
 

@@ -14,6 +14,7 @@ from compress.train.batches import Batch, Feature
 from compress.train.evaluate import inputs_of
 
 Run = Callable[[Batch], Tensor]
+BATCH = 32
 
 
 @dataclass
@@ -40,7 +41,7 @@ def parity(
     task: Task,
     pad_id: int,
     *,
-    batch_size: int = 32,
+    batch_size: int = BATCH,
     done: Callable[[int], None] = lambda rows: None,
 ) -> Parity:
     """Run both forms on the same batches of similar length and compare what they give for every row."""
@@ -64,6 +65,20 @@ def parity(
         for kept, part in zip((found.model, found.other, found.truth), parts[row], strict=True):
             kept.append(part)
     return found
+
+
+def alone(run: Run) -> Run:
+    """`run` on each row of a batch by itself, without padding; outputs `[b, c]`, or `[b, s, c]` padded with zeros."""
+
+    def rows(batch: Batch) -> Tensor:
+        found: list[Tensor] = []
+        length = batch["attention_mask"].shape[1]
+        for row, real in enumerate(batch["attention_mask"].sum(1).tolist()):
+            one = run({name: value[row : row + 1, :real] for name, value in batch.items()})
+            found.append(torch.nn.functional.pad(one, (0, 0, 0, length - real)) if one.ndim > 2 else one)
+        return torch.cat(found)
+
+    return rows
 
 
 def _differences(mine: Tensor, theirs: Tensor, found: Parity, classes: bool) -> None:

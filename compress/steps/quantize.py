@@ -22,11 +22,13 @@ class Quantize(Step):
     """Quantize a float student; writes a Model.
 
     `measured.parity` holds the metric of both on the whole dev split, their difference with its 95 % interval, the
-    share of equal answers, the largest difference of a logit and the KL divergence; `measured.size` the bytes of both.
+    share of equal answers, the largest difference of a logit and the KL divergence, each text run alone, and what
+    batches change; `measured.size` the bytes of both.
     """
 
     kind: ClassVar[str] = "Model"
     seeded: ClassVar[bool] = False
+    version: ClassVar[int] = 2
 
     model: ModelSource = Field(description="the float student, a `distill` or `teach` step (or a model folder)")
     corpus: CorpusRef = Field(description="its corpus; the dev split shows what quantization costs")

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime
 import pytest
 import torch
@@ -54,6 +55,10 @@ def checked(out: Path, engine: str, task: str) -> dict[str, Any]:
     parity, facts = manifest["measured"]["parity"], manifest["about"]["engine"][engine]
     low, high = parity["interval"]
     assert low <= parity["difference"] <= high
+    assert parity["in_batches"]["batch_size"] == 32 and student.engine.mixes_rows
+    inputs = json.loads((out / "golden.json").read_text())["inputs"]
+    together, apart = student.logits(inputs), [student.logits([one])[0] for one in inputs]
+    assert all(np.array_equal(one, two) for one, two in zip(together, apart, strict=True)), "a text's neighbours count"
     assert parity["rows"] == 40 and 0 < parity["largest_logit_difference"] < 0.5
     assert task == "regress" or (parity["agreement"] > 0.8 and 0 <= parity["kl"] < 0.05)
     assert facts["weights"]["int8_share"] > 0.9
