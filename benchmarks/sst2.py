@@ -36,13 +36,13 @@ def main() -> None:
             for name in RECIPES:
                 run_recipe(name, seed, options, measured=seed == options.seeds[0])
     first = {name: folder(options.out, name, options.seeds[0]) for name in RECIPES}
-    ran = [name for name in RECIPES if (first[name] / "speed").is_dir()]
-    seeds = {name: finished(name, options.out, options.seeds) for name in ran}
+    seeds = {name: finished(name, options.out, options.seeds) for name in RECIPES}
+    ran = [name for name in RECIPES if seeds[name]]
     found = {name: accuracies(name, options.out, seeds[name]) for name in ran}
     speeds = {name: bench_of(first[name] / "speed") for name in ran}
     rows = [row for name in ran for row in table(name, found[name], speeds[name], first[name])]
     machine = json.loads((first["half"] / "speed" / "manifest.json").read_text())["environment"]
-    every = [seed for seed in options.seeds if all(seed in done for done in seeds.values())]
+    every = [seed for seed in options.seeds if all(seed in seeds[name] for name in ran)]
     path = record("sst2", every, rows, claims(found, speeds["half"], first["half"]), machine)
     print(path.relative_to(ROOT))
 
@@ -95,7 +95,9 @@ def accuracies(name: str, out: Path, seeds: Sequence[int]) -> Accuracies:
 
 
 def bench_of(measures: Path) -> dict[str, dict[str, Any]]:
-    """The subjects of a Measures artifact, by name."""
+    """The subjects of a Measures artifact, by name; none when it has not been measured."""
+    if not (measures / "measures.json").is_file():
+        return {}
     document = json.loads((measures / "measures.json").read_text())
     return {subject["name"]: subject for subject in document["subjects"]}
 
