@@ -20,6 +20,7 @@ HEAVY = (
     "pydantic",
     "onnx",
     "onnxruntime",
+    "openvino",
     "scipy",
     "sklearn",
     "pandas",
