@@ -40,7 +40,8 @@ def main() -> None:
     ran = [name for name in RECIPES if seeds[name]]
     found = {name: accuracies(name, options.out, seeds[name]) for name in ran}
     speeds = {name: bench_of(first[name] / "speed") for name in ran}
-    rows = [row for name in ran for row in table(name, found[name], speeds[name], first[name])]
+    batched = {name: in_batches(name, options.out, seeds[name]) for name in ran}
+    rows = [row for name in ran for row in table(name, found[name], batched[name], speeds[name], first[name])]
     machine = json.loads((first["half"] / "speed" / "manifest.json").read_text())["environment"]
     every = [seed for seed in options.seeds if all(seed in seeds[name] for name in ran)]
     path = record("sst2", every, rows, claims(found, speeds["half"], first["half"]), machine)
@@ -102,7 +103,16 @@ def bench_of(measures: Path) -> dict[str, dict[str, Any]]:
     return {subject["name"]: subject for subject in document["subjects"]}
 
 
-def table(name: str, found: Accuracies, speeds: dict[str, Any], first: Path) -> list[dict[str, Any]]:
+def in_batches(name: str, out: Path, seeds: Sequence[int]) -> Accuracies:
+    """Dev accuracy in per cent of the int8 student when its texts come in batches, one per seed."""
+    manifests = [json.loads((folder(out, name, seed) / "int8" / "manifest.json").read_text()) for seed in seeds]
+    found = [manifest["measured"]["parity"]["in_batches"] for manifest in manifests]
+    return {"int8": [round(100 * one["this"], 4) for one in found]}
+
+
+def table(
+    name: str, found: Accuracies, batched: Accuracies, speeds: dict[str, Any], first: Path
+) -> list[dict[str, Any]]:
     """One row per model: mean accuracy and its spread over seeds, share kept, size, speed."""
     rows = []
     teacher = statistics.mean(found["teacher"])
@@ -122,6 +132,7 @@ def table(name: str, found: Accuracies, speeds: dict[str, Any], first: Path) -> 
                 "kept": round(100 * statistics.mean(values) / teacher, 2),
                 "seeds": len(values),
                 "by_seed": [round(value, 4) for value in values],
+                "in_batches_by_seed": batched.get(step),
                 "size_mb": None if size is None else round(size / MB, 1),
                 "smaller": speeds.get(step, {}).get("size_ratio"),
                 "p50_ms": (cell.get("p50") or {}).get("value"),

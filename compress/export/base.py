@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from compress.core.errors import JobError
 from compress.core.options import Options
 from compress.core.registry import Catalogue
 
@@ -30,6 +31,15 @@ class Exporter(Options):
         before this returns the file has given the eager model's outputs on each. longest: most tokens the model takes.
         Raises JobError, with the difference, when an output differs.
         """
+
+
+def refuse_difference(path: Path, difference: float, tolerance: float) -> None:
+    """Raises JobError when a file's logits differ from the eager model's by more than the tolerance, or by NaN."""
+    if not difference <= tolerance:
+        raise JobError(
+            f"{path}: its logits differ from the eager model's by {difference:.2e}, more than the tolerance of "
+            f"{tolerance:.0e}; it is not kept"
+        )
 
 
 EXPORTERS: Catalogue[Exporter] = Catalogue("exporter", "exporters", ("compress.export",))

@@ -15,9 +15,8 @@ from torch import Tensor
 from torch.export import Dim
 from transformers import PreTrainedModel
 
-from compress.core.errors import JobError
 from compress.core.quiet import hushed
-from compress.export.base import EXPORTERS, Exporter
+from compress.export.base import EXPORTERS, Exporter, refuse_difference
 
 PROTOBUF_LIMIT = 2_000_000_000
 Logits = list[np.ndarray]
@@ -46,11 +45,7 @@ class Onnx(Exporter):
             graph = trace(model, batches[0], longest)
         save(graph, out / self.file)
         difference = parity(out / self.file, batches, expected)
-        if not difference <= self.tolerance:
-            raise JobError(
-                f"{out / self.file}: its logits differ from the eager model's by {difference:.2e}, more than the "
-                f"tolerance of {self.tolerance:.0e}; it is not kept"
-            )
+        refuse_difference(out / self.file, difference, self.tolerance)
         return {
             "file": self.file,
             "dtype": "float32",

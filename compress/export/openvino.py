@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from compress.core.errors import InputError, JobError
-from compress.export.base import EXPORTERS, Exporter
+from compress.export.base import EXPORTERS, Exporter, refuse_difference
 from compress.export.onnx import Logits, Onnx, eager_logits
 from compress.runtime.engines.base import open_engine
 from compress.runtime.engines.names import ENGINES
@@ -45,11 +45,7 @@ class Openvino(Exporter):
             facts = Onnx(tolerance=self.tolerance).export(model, batches, longest, Path(beside))
             convert(Path(beside) / facts["file"], out / self.file)
         difference = parity(out, self.file, batches, eager_logits(model, batches))
-        if not difference <= self.tolerance:
-            raise JobError(
-                f"{out / self.file}: its logits differ from the eager model's by {difference:.2e}, more than the "
-                f"tolerance of {self.tolerance:.0e}; it is not kept"
-            )
+        refuse_difference(out / self.file, difference, self.tolerance)
         return {"file": self.file, "dtype": "float32", "difference_from_eager": difference}
 
 

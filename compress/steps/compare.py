@@ -49,10 +49,10 @@ def compare(opened: Opened, runner: Engine, label: str, reporter: Reporter) -> t
     def whole(batch: Batch) -> Tensor:
         return torch.from_numpy(runner.run({name: value.numpy() for name, value in batch.items()}))
 
-    usual = alone(whole) if runner.mixes_rows else whole
+    forms = [alone(whole), whole] if runner.mixes_rows else [whole]
     with reporter.progress(label, len(features)) as bar:
-        found = parity(
-            lambda batch: cast(Tensor, model(**batch).logits), usual,
+        found, *batched = parity(
+            lambda batch: cast(Tensor, model(**batch).logits), forms,
             features, task, tokenizer.pad_token_id, done=bar.advance,
         )  # fmt: skip
     before = task.score(np.concatenate(found.model), np.concatenate(found.truth), names)
@@ -70,9 +70,8 @@ def compare(opened: Opened, runner: Engine, label: str, reporter: Reporter) -> t
     if task.output != "value":
         compared["agreement"] = found.agreed / max(1, found.outputs)
         compared["kl"] = found.divergence / max(1, found.outputs)
-    if runner.mixes_rows:
-        batched = parity(usual, whole, features, task, tokenizer.pad_token_id)
-        score = task.score(np.concatenate(batched.other), np.concatenate(batched.truth), names)[task.metric]
+    for one in batched:
+        score = task.score(np.concatenate(one.other), np.concatenate(one.truth), names)[task.metric]
         compared["in_batches"] = {"batch_size": BATCH, "this": score, "difference": score - before[task.metric]}
     return after, compared
 

@@ -36,35 +36,44 @@ class Parity:
 
 def parity(
     model: Run,
-    other: Run,
+    others: Sequence[Run],
     features: Sequence[Feature],
     task: Task,
     pad_id: int,
     *,
     batch_size: int = BATCH,
     done: Callable[[int], None] = lambda rows: None,
-) -> Parity:
-    """Run both forms on the same batches of similar length and compare what they give for every row."""
+) -> list[Parity]:
+    """Run the model and other forms on the same batches of similar length; each form's comparison, row by row."""
     order = sorted(range(len(features)), key=lambda row: len(features[row]["input_ids"]), reverse=True)
-    parts: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
-    found = Parity()
+    found = [Parity() for _ in others]
+    parts: list[dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]] = [{} for _ in others]
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
         batch = task.collate([features[row] for row in rows], pad_id, torch.Generator().manual_seed(start))
         inputs = inputs_of(batch, torch.device("cpu"))
         with torch.inference_mode():
-            mine, theirs = model(inputs).float(), other(inputs).float()
-            _differences(mine[batch["outputs"]], theirs[batch["outputs"]], found, task.output != "value")
-            for at, row in enumerate(rows):
-                one = slice(at, at + 1)
-                labels, counts = batch["labels"][one], batch["outputs"][one]
-                first, truth = task.flatten(mine[one], labels, counts)
-                parts[row] = (first, task.flatten(theirs[one], labels, counts)[0], truth)
+            mine = model(inputs).float()
+            for other, compared, kept in zip(others, found, parts, strict=True):
+                theirs = other(inputs).float()
+                _differences(mine[batch["outputs"]], theirs[batch["outputs"]], compared, task.output != "value")
+                for at, row in enumerate(rows):
+                    kept[row] = _row(mine, theirs, batch, slice(at, at + 1), task)
         done(len(rows))
-    for row in range(len(features)):
-        for kept, part in zip((found.model, found.other, found.truth), parts[row], strict=True):
-            kept.append(part)
+    for compared, kept in zip(found, parts, strict=True):
+        for row in range(len(features)):
+            for side, part in zip((compared.model, compared.other, compared.truth), kept[row], strict=True):
+                side.append(part)
     return found
+
+
+def _row(
+    mine: Tensor, theirs: Tensor, batch: Batch, one: slice, task: Task
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What `Task.score` takes of one row: both forms' outputs, and the truth."""
+    labels, counts = batch["labels"][one], batch["outputs"][one]
+    first, truth = task.flatten(mine[one], labels, counts)
+    return first, task.flatten(theirs[one], labels, counts)[0], truth
 
 
 def alone(run: Run) -> Run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,4 +20,14 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Pa
         path = root / f"{family}-{task}"
         return path if path.exists() else tiny.save(path, family, task)
 
+    return folder
+
+
+@pytest.fixture
+def plain(student: Callable[[str, str], Path], tmp_path: Path) -> Path:
+    """A plain folder with config and tokenizer of a classifier, and no weights of any engine."""
+    folder = tmp_path / "graph"
+    folder.mkdir()
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(student("bert", "classify") / name, folder)
     return folder
