@@ -22,7 +22,9 @@ class Trace:
     outputs: `[b]` or `[b, s]` bool, true where an output counts (labelled words, masked tokens).
     labels: `[b]`, `[b, s]` int64, or `[b]` float32 for regression; None for unlabelled rows.
     hidden: layer number to `[b, s, d]`; 0 is the embedding output, k the output of layer k.
-    queries, keys: layer number (from 1) to `[b, h, s, e]`, before the scaled product.
+    queries, keys, values: layer number (from 1) to `[b, h, s, e]`, before the scaled product.
+    embedding: `[b, d]`, one vector for each text, as the task pools it.
+    groups: `[b]` int64, rows with the same number belong together (the candidates of one query).
     depth: number of layers of the model, so that layer maps can be checked.
     """
 
@@ -33,6 +35,9 @@ class Trace:
     hidden: dict[int, Tensor] | None = None
     queries: dict[int, Tensor] | None = None
     keys: dict[int, Tensor] | None = None
+    values: dict[int, Tensor] | None = None
+    embedding: Tensor | None = None
+    groups: Tensor | None = None
     depth: int = 0
 
     def hidden_at(self, layer: int) -> Tensor:

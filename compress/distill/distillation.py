@@ -15,6 +15,7 @@ from compress.core.reporter import Reporter
 from compress.corpora.corpus import Corpus
 from compress.distill.objective import Objective
 from compress.distill.signals import carrying_logits, teacher_logits, with_teacher_logits
+from compress.distill.teacher import LiveTeacher
 from compress.losses.base import Loss
 from compress.tasks.base import Task
 from compress.tasks.features import Feature, collator, encode_rows, lengths
@@ -74,7 +75,8 @@ class Distillation:
         Returns what `fit` measured, with the value of every term on the first batch.
         """
         torch.manual_seed(seed)
-        objective = Objective(student, teacher, losses)
+        told = None if teacher is None else LiveTeacher(teacher, read=self.task.read, pool=self.task.pool)
+        objective = Objective(student, told, losses, read=self.task.read, pool=self.task.pool)
         objective.train()
         data = self._data(objective, teacher, cache, identity)
         with quick_attention(student, self.device):

@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from compress.anatomy.base import anatomy_of
-from compress.anatomy.capture import Tap
+from compress.anatomy.capture import Pool, Read, Tap, Wanted
 from compress.core.errors import InputError
 from compress.core.trace import Trace
+from compress.distill.teacher import Teacher
 from compress.losses.base import Loss
 
 TEACHER_LOGITS = "teacher_logits"
@@ -28,32 +28,38 @@ class Objective(nn.Module):
     whatever `train()` is called. A batch that carries `teacher_logits` needs no teacher run when no loss reads more.
     """
 
-    def __init__(self, student: PreTrainedModel, teacher: PreTrainedModel | None, losses: Sequence[Loss]) -> None:
+    def __init__(
+        self,
+        student: PreTrainedModel,
+        teacher: Teacher | None,
+        losses: Sequence[Loss],
+        *,
+        read: Read | None = None,
+        pool: Pool | None = None,
+    ) -> None:
         super().__init__()
         self.student = student
         self.losses = list(losses)
-        self._teacher: tuple[PreTrainedModel, ...] = () if teacher is None else (teacher,)
-        for frozen in self._teacher:
-            frozen.train(False)
-        mine = anatomy_of(student)
-        theirs = anatomy_of(teacher) if teacher is not None else None
-        depths = (mine.depth(student), theirs.depth(teacher) if theirs is not None and teacher is not None else 0)
+        self.teacher = teacher
         self.needs_teacher = any(loss.needs_teacher for loss in self.losses)
         if self.needs_teacher and teacher is None:
             raise InputError("the losses compare with a teacher, and none was given")
-        pairs = [loss.pairs(*depths) if loss.needs_teacher else [] for loss in self.losses]
-        of_outputs = [loss for loss in self.losses if "logits" in loss.needs]
-        self._student_tap = Tap(student, *_layers(self.losses, pairs, side=0), logits=bool(of_outputs))
-        told = any(loss.needs_teacher for loss in of_outputs)
-        self._teacher_taps = [Tap(t, *_layers(self.losses, pairs, side=1), logits=told) for t in self._teacher]
-        self.logits_only = all("hidden" not in loss.needs and "attention" not in loss.needs for loss in self.losses)
+        mine = anatomy_of(student)
+        depth = teacher.depth if teacher is not None else 0
+        pairs = [loss.pairs(mine.depth(student), depth) if loss.needs_teacher else [] for loss in self.losses]
+        self._student_tap = Tap(student, wanted_of(self.losses, pairs, side=0), read=read, pool=pool)
+        compared = [loss for loss in self.losses if loss.needs_teacher]
+        self.wanted = wanted_of(
+            compared, [p for p, loss in zip(pairs, losses, strict=True) if loss.needs_teacher], side=1
+        )
+        self.logits_only = self.wanted == Wanted(logits=True)
         self.projections = nn.ModuleDict()
-        if teacher is not None and theirs is not None and theirs.width(teacher) != mine.width(student):
-            for index, loss in enumerate(self.losses):
-                if loss.projects:
-                    self.projections[str(index)] = _projections(
-                        pairs[index], mine.width(student), theirs.width(teacher)
-                    )
+        if teacher is not None:
+            teacher.want(self.wanted)
+            if teacher.width != mine.width(student):
+                for index, loss in enumerate(self.losses):
+                    if loss.projects:
+                        self.projections[str(index)] = _projections(pairs[index], mine.width(student), teacher.width)
 
     def forward(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum and each unweighted term, by name (`name#3`: the third loss, whose name came before)."""
@@ -71,13 +77,9 @@ class Objective(nn.Module):
 
     def close(self) -> None:
         """Take every hook off the models, so that the student is a stock model again."""
-        for tap in (self._student_tap, *self._teacher_taps):
-            tap.close()
-
-    def to_device(self, device: torch.device) -> None:
-        """Move the teacher too; `nn.Module.to` reaches only the student and the projections."""
-        for teacher in self._teacher:
-            nn.Module.to(teacher, device)
+        self._student_tap.close()
+        if self.teacher is not None:
+            self.teacher.close()
 
     def _look(self, batch: Mapping[str, Tensor]) -> Trace:
         if self.logits_only and TEACHER_LOGITS in batch:
@@ -87,12 +89,8 @@ class Objective(nn.Module):
                 outputs=batch.get("outputs"),
                 labels=batch.get("labels"),
             )
-        teacher = self._teacher[0]
-        device = batch["input_ids"].device
-        if teacher.device != device:
-            self.to_device(device)
-        with torch.no_grad():
-            return self._teacher_taps[0](batch)
+        assert self.teacher is not None
+        return self.teacher.trace(batch)
 
     def _projected(self, index: int, student: Trace) -> Trace:
         if str(index) not in self.projections or student.hidden is None:
@@ -102,13 +100,19 @@ class Objective(nn.Module):
         return student.with_hidden({int(layer): chosen[layer](student.hidden[int(layer)]) for layer in chosen})
 
 
-def _layers(
-    losses: Sequence[Loss], pairs: Sequence[Sequence[tuple[int, int]]], side: int
-) -> tuple[frozenset[int], frozenset[int]]:
-    """The layers whose hidden states, and whose queries and keys, some loss reads."""
-    hidden = {p[side] for loss, chosen in zip(losses, pairs, strict=True) if "hidden" in loss.needs for p in chosen}
-    heads = {p[side] for loss, chosen in zip(losses, pairs, strict=True) if "attention" in loss.needs for p in chosen}
-    return frozenset(hidden), frozenset(heads)
+def wanted_of(losses: Sequence[Loss], pairs: Sequence[Sequence[tuple[int, int]]], side: int) -> Wanted:
+    """What losses read of the student (side 0) or the teacher (side 1) under their layer pairs."""
+
+    def layers(what: str) -> frozenset[int]:
+        return frozenset(p[side] for loss, own in zip(losses, pairs, strict=True) if what in loss.needs for p in own)
+
+    return Wanted(
+        hidden=layers("hidden"),
+        attention=layers("attention"),
+        values=layers("values"),
+        logits=any("logits" in loss.needs for loss in losses),
+        embedding=any("embedding" in loss.needs for loss in losses),
+    )
 
 
 def _projections(pairs: Sequence[tuple[int, int]], width: int, wide: int) -> nn.ModuleDict:

@@ -64,6 +64,19 @@ class Task(Options):
     def hard_loss(self, logits: Tensor, labels: Tensor, outputs: Tensor) -> Tensor:
         """The supervised loss of this task, a scalar."""
 
+    def read(self, outputs: Any, batch: Mapping[str, Tensor]) -> Tensor:
+        """The logits of this task in a model's outputs, `[b, c]` or `[b, s, c]`."""
+        found: Tensor = outputs.logits
+        return found
+
+    def pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """One vector `[b, d]` for each text, from the last hidden state `[b, s, d]` and the mask `[b, s]`: the mean.
+
+        Tasks whose result is the embedding let the recipe choose.
+        """
+        real = mask.unsqueeze(-1).to(hidden.dtype)
+        return (hidden * real).sum(1) / real.sum(1).clamp(min=1)
+
     def flatten(self, logits: Tensor, labels: Tensor, outputs: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """What `score` needs of one batch: `[n, c]` logits and `[n]` labels where an output counts.
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from compress.anatomy.base import ANATOMIES, anatomy_of
-from compress.anatomy.capture import Tap
+from compress.anatomy.capture import Tap, Wanted
 from compress.core.errors import InputError
 from tests.models import batch, tiny
 
@@ -16,7 +16,7 @@ def test_hidden_states_are_those_of_transformers(family: str) -> None:
     """Prevents an off-by-one: layer 0 must be the embedding output and layer k the output of layer k."""
     model, inputs = tiny(family), batch(pad=1 if family == "roberta" else 0)
     expected = model(**inputs, output_hidden_states=True).hidden_states
-    with Tap(model, frozenset(range(5)), frozenset()) as tap:
+    with Tap(model, Wanted(hidden=frozenset(range(5)), logits=False)) as tap:
         trace = tap(inputs)
     assert trace.depth == 4
     for layer in range(5):
@@ -29,7 +29,7 @@ def test_scores_become_the_attention_of_transformers(family: str) -> None:
     model, inputs = tiny(family), batch(pad=1 if family == "roberta" else 0)
     model.set_attn_implementation("eager")
     expected = model(**inputs, output_attentions=True).attentions
-    with Tap(model, frozenset(), frozenset({1, 3})) as tap:
+    with Tap(model, Wanted(attention=frozenset({1, 3}))) as tap:
         trace = tap(inputs)
     hidden = (inputs["attention_mask"] == 0)[:, None, None, :]
     for layer in (1, 3):
@@ -40,7 +40,7 @@ def test_scores_become_the_attention_of_transformers(family: str) -> None:
 def test_keeps_only_what_was_asked_and_leaves_no_hook() -> None:
     """Prevents a loop that pays for layers that nobody compares, and a student that is saved with hooks on."""
     model = tiny("bert")
-    with Tap(model, frozenset({2}), frozenset({1})) as tap:
+    with Tap(model, Wanted(hidden=frozenset({2}), attention=frozenset({1}))) as tap:
         trace = tap(batch())
         with pytest.raises(InputError, match="no hidden state of layer 1"):
             trace.hidden_at(1)
@@ -77,9 +77,9 @@ def test_an_unknown_family_is_refused_by_name() -> None:
 def test_without_logits_the_head_does_not_run_and_the_states_are_the_same(family: str) -> None:
     """Prevents a general stage that multiplies by the whole vocabulary for nothing, or sees other states for it."""
     model, inputs = tiny(family), batch(pad=1 if family == "roberta" else 0)
-    with Tap(model, frozenset({0, 4}), frozenset()) as tap:
+    with Tap(model, Wanted(hidden=frozenset({0, 4}))) as tap:
         expected = tap(inputs)
-    with Tap(model, frozenset({0, 4}), frozenset(), logits=False) as tap:
+    with Tap(model, Wanted(hidden=frozenset({0, 4}), logits=False)) as tap:
         found = tap(inputs)
     assert expected.logits is not None and found.logits is None
     assert all(torch.equal(found.hidden_at(layer), expected.hidden_at(layer)) for layer in (0, 4))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -30,17 +32,22 @@ def trace(seed: int, classes: int) -> Trace:
         hidden={layer: values(2, 5, 8).requires_grad_() for layer in range(3)},
         queries={layer: values(2, 2, 5, 4).requires_grad_() for layer in (1, 2)},
         keys={layer: values(2, 2, 5, 4).requires_grad_() for layer in (1, 2)},
+        values={layer: values(2, 2, 5, 4).requires_grad_() for layer in (1, 2)},
+        embedding=values(2, 8).requires_grad_(),
+        groups=torch.zeros(2, dtype=torch.int64),
         depth=2,
     )
 
 
 def padded_otherwise(full: Trace) -> Trace:
     """The same trace with other numbers where there is padding."""
-    assert full.hidden and full.queries and full.keys
-    hidden = {k: torch.where(full.mask[..., None], v, 77.0) for k, v in full.hidden.items()}
-    queries = {k: torch.where(full.mask[:, None, :, None], v, 77.0) for k, v in full.queries.items()}
-    keys = {k: torch.where(full.mask[:, None, :, None], v, 77.0) for k, v in full.keys.items()}
-    return Trace(full.mask, full.logits, full.outputs, full.labels, hidden, queries, keys, full.depth)
+
+    def heads(held: dict[int, torch.Tensor] | None) -> dict[int, torch.Tensor]:
+        return {k: torch.where(full.mask[:, None, :, None], v, 77.0) for k, v in (held or {}).items()}
+
+    hidden = {k: torch.where(full.mask[..., None], v, 77.0) for k, v in (full.hidden or {}).items()}
+    changed = {"queries": heads(full.queries), "keys": heads(full.keys), "values": heads(full.values)}
+    return replace(full, hidden=hidden, **changed)
 
 
 def made(name: str) -> tuple[Loss, Trace, Trace]:
@@ -57,8 +64,9 @@ def test_gives_a_finite_scalar_with_a_gradient(name: str) -> None:
     value = loss(student, teacher)
     assert value.shape == () and torch.isfinite(value)
     value.backward()
-    assert student.logits is not None and student.hidden and student.queries
-    leaves = [student.logits, *student.hidden.values(), *student.queries.values()]
+    assert student.logits is not None and student.embedding is not None
+    layers = [held for held in (student.hidden, student.queries, student.values) if held]
+    leaves = [student.logits, student.embedding, *(leaf for held in layers for leaf in held.values())]
     assert any(leaf.grad is not None and leaf.grad.abs().sum() > 0 for leaf in leaves)
 
 
@@ -90,6 +98,9 @@ def test_reads_only_what_it_declares(name: str) -> None:
             hidden=t.hidden if "hidden" in loss.needs else None,
             queries=t.queries if "attention" in loss.needs else None,
             keys=t.keys if "attention" in loss.needs else None,
+            values=t.values if "values" in loss.needs else None,
+            embedding=t.embedding if "embedding" in loss.needs else None,
+            groups=t.groups if "groups" in loss.needs else None,
             depth=2,
         )
         for t in (student, teacher)

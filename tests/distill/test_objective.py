@@ -7,6 +7,7 @@ import torch
 
 from compress.core.errors import InputError
 from compress.distill.objective import TEACHER_LOGITS, Objective
+from compress.distill.teacher import LiveTeacher
 from compress.losses.attention_mse import AttentionMSE
 from compress.losses.hard_ce import HardCE
 from compress.losses.hidden_mse import HiddenMSE
@@ -22,7 +23,7 @@ def labelled() -> dict[str, torch.Tensor]:
 def test_total_is_the_weighted_sum_of_the_terms() -> None:
     """Prevents a weight that is read and not used, and two losses of one name that overwrite each other's record."""
     losses = [LogitsKL(weight=0.5), LogitsMSE(weight=3.0), LogitsMSE(weight=1.0)]
-    objective = Objective(tiny("bert", layers=2), tiny("bert"), losses).eval()
+    objective = Objective(tiny("bert", layers=2), LiveTeacher(tiny("bert")), losses).eval()
     total, terms = objective(labelled())
     assert set(terms) == {"logits_kl", "logits_mse", "logits_mse#3"}
     expected = 0.5 * terms["logits_kl"] + 4 * terms["logits_mse"]
@@ -32,7 +33,7 @@ def test_total_is_the_weighted_sum_of_the_terms() -> None:
 def test_the_teacher_stays_in_eval_mode_without_gradients_and_out_of_the_state() -> None:
     """Prevents dropout in the teacher, gradients through it, and a checkpoint that carries it."""
     teacher = tiny("bert")
-    objective = Objective(tiny("bert", layers=2), teacher, [LogitsMSE(), HiddenMSE(), AttentionMSE()])
+    objective = Objective(tiny("bert", layers=2), LiveTeacher(teacher), [LogitsMSE(), HiddenMSE(), AttentionMSE()])
     objective.train()
     assert not teacher.training and objective.student.training
     total, _ = objective(labelled())
@@ -54,7 +55,7 @@ def test_heads_run_only_for_losses_that_read_their_outputs() -> None:
         ([HiddenMSE(), LogitsKL()], ["student", "teacher"]),
     ):
         ran.clear()
-        Objective(student, teacher, losses)(labelled())
+        Objective(student, LiveTeacher(teacher), losses)(labelled())
         assert ran == expected
 
 
@@ -62,7 +63,7 @@ def test_projections_bridge_widths_and_never_reach_the_student() -> None:
     """Prevents projections inside the saved student, and missing ones when widths differ."""
     student = tiny("bert", layers=2, width=8)
     names = set(student.state_dict())
-    objective = Objective(student, tiny("bert"), [HiddenMSE(), AttentionMSE()])
+    objective = Objective(student, LiveTeacher(tiny("bert")), [HiddenMSE(), AttentionMSE()])
     assert sorted(name for name, _ in objective.projections.named_parameters()) == [
         "0.0.weight", "0.1.weight", "0.2.weight",
     ]  # fmt: skip
@@ -70,14 +71,14 @@ def test_projections_bridge_widths_and_never_reach_the_student() -> None:
     total.backward()
     assert all(parameter.grad is not None for parameter in objective.projections.parameters())
     assert set(student.state_dict()) == names
-    equal = Objective(tiny("bert", layers=2), tiny("bert"), [HiddenMSE()])
+    equal = Objective(tiny("bert", layers=2), LiveTeacher(tiny("bert")), [HiddenMSE()])
     assert len(equal.projections) == 0
 
 
 def test_stored_logits_give_the_live_loss() -> None:
     """Prevents stored signals that change the result: the teacher is not run, and the value is the same."""
     teacher = tiny("bert")
-    objective = Objective(tiny("bert", layers=2), teacher, [LogitsKL()]).eval()
+    objective = Objective(tiny("bert", layers=2), LiveTeacher(teacher), [LogitsKL()]).eval()
     live, _ = objective(labelled())
     with torch.no_grad():
         held = teacher(**batch()).logits
@@ -99,11 +100,11 @@ def test_without_a_teacher_only_losses_on_labels_work() -> None:
 def test_close_leaves_a_stock_model() -> None:
     """Prevents hooks that live on in the student that is saved."""
     student = tiny("bert", layers=2)
-    Objective(student, tiny("bert"), [HiddenMSE()]).close()
+    Objective(student, LiveTeacher(tiny("bert")), [HiddenMSE()]).close()
     assert not any(module._forward_hooks for module in student.modules())
 
 
 def test_a_map_past_the_depth_is_refused_before_training() -> None:
     """Prevents a job that dies after hours, or compares layers that are not there."""
     with pytest.raises(InputError, match="teacher layer 7"):
-        Objective(tiny("bert", layers=2), tiny("bert"), [HiddenMSE(map=[[1, 7]])])
+        Objective(tiny("bert", layers=2), LiveTeacher(tiny("bert")), [HiddenMSE(map=[[1, 7]])])
