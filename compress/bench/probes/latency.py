@@ -169,8 +169,7 @@ def result(cell: Cell, name: str, reference: str) -> dict[str, Any]:
 
 def ratio_of(cell: Cell, name: str, reference: str) -> dict[str, Any]:
     """Reference time / this time, round by round, with interval and verdict; over 1 is faster."""
-    above, below = cell.rounds.get(reference, []), cell.rounds.get(name, [])
-    if not above:
+    if not cell.rounds.get(reference):
         why = cell.faults.get(reference, "the reference was not measured")
         return {"value": None, "interval": None, "verdict": UNSURE, "why": why}
     if name == reference:
