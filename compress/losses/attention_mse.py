@@ -7,10 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from compress.core.errors import InputError
 from compress.core.layer_maps import LayerMap, layer_pairs
 from compress.core.trace import Trace
 from compress.losses.base import LOSSES, Loss, required
-from compress.losses.layers import inner_pairs, refuse_nothing, same_tokens
 
 
 @LOSSES.register("attention_mse")
@@ -29,8 +29,6 @@ class AttentionMSE(Loss):
     def __call__(self, student: Trace, teacher: Trace | None) -> Tensor:
         """Scalar over scores `[b, h, s, s]`. Raises InputError for a layer without attention, or an empty mask."""
         teacher = required(teacher, "teacher")
-        refuse_nothing(student.mask)
-        same_tokens(student.mask, teacher.mask)
         pairs = self.pairs(student.depth, teacher.depth)
         real = student.mask[:, None, :, None] & student.mask[:, None, None, :]
         terms = [_mse(student.attention_scores(one), teacher.attention_scores(two), real) for one, two in pairs]
@@ -38,10 +36,17 @@ class AttentionMSE(Loss):
 
     def pairs(self, student_depth: int, teacher_depth: int) -> list[tuple[int, int]]:
         """(student layer, teacher layer) pairs that the term compares. Raises InputError for layer 0."""
-        return inner_pairs(layer_pairs(self.map, student_depth, teacher_depth), self.registered_name)
+        pairs = layer_pairs(self.map, student_depth, teacher_depth)
+        if any(0 in pair for pair in pairs):
+            raise InputError("attention_mse: layer 0 is the embedding output and has no attention; layers count from 1")
+        return pairs
 
 
 def _mse(student: Tensor, teacher: Tensor, real: Tensor) -> Tensor:
+    student, teacher = student.float(), teacher.float()
     if student.shape[1] != teacher.shape[1]:
         student, teacher = student.mean(1, keepdim=True), teacher.mean(1, keepdim=True)
-    return ((student - teacher).square() * real).sum() / (real.sum() * student.shape[1])
+    count = real.sum() * student.shape[1]
+    if count == 0:
+        raise InputError("every position is masked; a loss over nothing is not defined")
+    return ((student - teacher).square() * real).sum() / count

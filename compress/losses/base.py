@@ -19,12 +19,14 @@ class Loss(Options):
     """Base of every term. A loss knows no model, tokenizer or device; masked positions never count.
 
     needs_teacher, needs_labels: whether the second trace, or labels in the first, must be there.
+    skips_unlabelled: whether a loss on labels leaves out rows without one (-100, NaN), so that both kinds may be mixed.
     projects: whether hidden states and embeddings of unequal width are projected for it before it is called.
     least_rows: the fewest texts in a batch that the term is defined for.
     """
 
     needs_teacher: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = False
+    skips_unlabelled: ClassVar[bool] = False
     paper: ClassVar[str] = ""
     projects: ClassVar[bool] = False
     least_rows: ClassVar[int] = 1

@@ -24,6 +24,7 @@ class HardBCE(Loss):
     needs: ClassVar[frozenset[str]] = frozenset({"logits"})
     needs_teacher: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = True
+    skips_unlabelled: ClassVar[bool] = True
 
     def __call__(self, student: Trace, teacher: Trace | None = None) -> Tensor:
         """Scalar. Raises InputError for labels that are not `[b, c]`."""

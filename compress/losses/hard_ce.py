@@ -26,6 +26,7 @@ class HardCE(Loss):
     needs: ClassVar[frozenset[str]] = frozenset({"logits"})
     needs_teacher: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = True
+    skips_unlabelled: ClassVar[bool] = True
 
     smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes; 0.1 is usual")
 

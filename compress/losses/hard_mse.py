@@ -23,6 +23,7 @@ class HardMSE(Loss):
     needs: ClassVar[frozenset[str]] = frozenset({"logits"})
     needs_teacher: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = True
+    skips_unlabelled: ClassVar[bool] = True
 
     def __call__(self, student: Trace, teacher: Trace | None = None) -> Tensor:
         """Scalar. Raises InputError for a head with several outputs."""

@@ -47,13 +47,13 @@ def class_logits(trace: Trace, name: str, instead: str) -> Tensor:
 
 
 def class_labels(trace: Trace) -> Tensor:
-    """Labels `[n]` as class numbers, -100 where there is none."""
+    """Labels `[n]` as class numbers, -100 where there is none (tasks may write any negative number)."""
     labels = flat_labels(trace)
     if labels.is_floating_point():
         raise InputError(
             "the labels are real numbers, not classes; use hard_mse for a regression task, hard_bce for several labels"
         )
-    return labels
+    return labels.where(labels >= 0, UNLABELLED)
 
 
 def log_probabilities(logits: Tensor, temperature: float = 1.0) -> Tensor:

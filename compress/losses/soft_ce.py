@@ -34,6 +34,7 @@ class SoftCE(Loss):
 
     needs: ClassVar[frozenset[str]] = frozenset({"logits"})
     needs_labels: ClassVar[bool] = True
+    skips_unlabelled: ClassVar[bool] = True
     paper: ClassVar[str] = "Hinton, Vinyals, Dean 2015, arXiv 1503.02531; Szegedy et al. 2016, arXiv 1512.00567"
 
     alpha: float = Field(0.5, gt=0, le=1, description="the teacher's share a of the target; the label has the rest")

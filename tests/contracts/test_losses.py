@@ -209,6 +209,28 @@ def test_says_how_many_rows_it_needs(name: str) -> None:
             loss(*first(loss.least_rows - 1))
 
 
+@pytest.mark.parametrize("name", [name for name in LOSSES.names() if LOSSES.get(name).needs_labels])
+def test_unlabelled_rows_stand_beside_labelled_ones(name: str) -> None:
+    """Prevents -100 or NaN from being taken for a label: no row changes the others' gradient, and none gives no NaN."""
+    loss, student, teacher = made(name)
+    assert loss.skips_unlabelled and student.labels is not None
+    missing = torch.nan if OUTPUTS.get(name) == "value" else -100
+    labels = student.labels.clone()
+    labels[1:3] = missing
+    value = loss(replace(student, labels=labels), teacher)
+    value.backward()
+    assert torch.isfinite(value) and student.logits is not None and student.logits.grad is not None
+    assert student.logits.grad[[0, 3]].abs().sum() > 0
+    if not loss.needs_teacher:
+        kept = [0, 3]
+        alone = replace(student, logits=student.logits[kept], labels=labels[kept], outputs=None)
+        assert value.item() == pytest.approx(loss(alone, None).item(), rel=1e-6)
+    labels[:] = missing
+    nothing = loss(replace(student, labels=labels), teacher)
+    assert torch.isfinite(nothing) and nothing.requires_grad
+    assert loss.needs_teacher or nothing.item() == 0
+
+
 @pytest.mark.parametrize("name", LOSSES.names())
 def test_is_pure(name: str) -> None:
     """Prevents hidden state: two calls agree, and the weight is the objective's business."""
