@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from compress.core.trace import Trace
 from compress.losses.base import LOSSES
-from compress.losses.layers import same_width
+from compress.losses.layers import directions, same_width
 from compress.losses.texts import TextLoss
 
 
@@ -39,5 +39,5 @@ class Contrastive(TextLoss):
 
     def _nearest(self, student: Tensor, teacher: Tensor) -> Tensor:
         same_width(student, teacher)
-        cosines = functional.normalize(student, dim=-1) @ functional.normalize(teacher, dim=-1).T
+        cosines = directions(student) @ directions(teacher).T
         return functional.cross_entropy(cosines / self.temperature, torch.arange(len(cosines), device=cosines.device))

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 from torch import Tensor
-from torch.nn import functional
 
 from compress.core.trace import Trace
 from compress.losses.base import LOSSES, Loss, required
-from compress.losses.layers import refuse_nothing, same_width
+from compress.losses.layers import directions, refuse_nothing, same_width
 from compress.losses.texts import text_vectors
 
 
@@ -31,4 +30,4 @@ class EmbeddingCosine(Loss):
         refuse_nothing(student.mask)
         one, two = text_vectors(student, "embedding"), text_vectors(teacher, "embedding")
         same_width(one, two)
-        return (1 - functional.cosine_similarity(one, two, dim=-1))[student.mask.any(1)].mean()
+        return (1 - (directions(one) * directions(two)).sum(-1))[student.mask.any(1)].mean()

@@ -7,11 +7,10 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from compress.core.trace import Trace
 from compress.losses.base import LOSSES, Loss, required
-from compress.losses.layers import FinalMap, final_pairs, mean_over, refuse_nothing, same_tokens
+from compress.losses.layers import FinalMap, directions, final_pairs, mean_over, refuse_nothing, same_tokens
 
 
 @LOSSES.register("mmd")
@@ -55,7 +54,7 @@ class MMD(Loss):
 
 def _patterns(hidden: Tensor, mask: Tensor) -> Tensor:
     """Columns of length 1 over the real tokens, `[b, s, d]`, 0 at padding."""
-    return normalize(hidden.float().where(mask.unsqueeze(-1), 0.0), dim=1)
+    return directions(hidden.float().where(mask.unsqueeze(-1), 0.0), dim=1)
 
 
 def _linear(one: Tensor, two: Tensor) -> Tensor:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from compress.core.layer_maps import LayerMap, layer_pairs
 from compress.core.trace import Trace
 from compress.losses.base import LOSSES, Loss, required
-from compress.losses.layers import mean_over, refuse_nothing, same_width
+from compress.losses.layers import directions, mean_over, refuse_nothing, same_width
 from compress.losses.texts import text_vectors
 
 
@@ -38,7 +37,7 @@ class PKDMSE(Loss):
         for one, two in self.pairs(student.depth, teacher.depth):
             mine, theirs = text_vectors(student, "first", one), text_vectors(teacher, "first", two)
             same_width(mine, theirs)
-            apart = normalize(mine, dim=-1) - normalize(theirs, dim=-1)
+            apart = directions(mine) - directions(theirs)
             terms.append(apart.square().sum(-1)[student.mask.any(1)].mean())
         return mean_over(terms)
 

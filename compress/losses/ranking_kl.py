@@ -17,7 +17,7 @@ ELSEWHERE = -1e30  # finite, so that differences of it are numbers; exp of it is
 
 @LOSSES.register("ranking_kl")
 class RankingKL(Loss):
-    """The candidates of a query shall share its attention as the teacher says.
+    """The distribution over the candidates of a query shall be the teacher's.
 
     T^2 KL(softmax(teacher / T) || softmax(student / T)) over the candidates of each query, mean over queries that have
     two or more. Logits `[b, 1]` are scores; rows with the same number in `groups` are one query's candidates. Unlike

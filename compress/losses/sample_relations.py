@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from compress.core.trace import Trace
 from compress.losses.base import LOSSES
+from compress.losses.layers import directions
 from compress.losses.texts import TextLoss
 
 
@@ -32,5 +32,5 @@ class SampleRelations(TextLoss):
 
 
 def _distance(student: Tensor, teacher: Tensor) -> Tensor:
-    one, two = normalize(student @ student.T, dim=-1), normalize(teacher @ teacher.T, dim=-1)
+    one, two = directions(student @ student.T), directions(teacher @ teacher.T)
     return (one - two).square().sum(-1).mean()

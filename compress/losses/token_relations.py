@@ -7,12 +7,11 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from compress.core.errors import InputError
 from compress.core.trace import Trace
 from compress.losses.base import LOSSES, Loss, required
-from compress.losses.layers import FinalMap, final_pairs, mean_over, refuse_nothing, same_tokens
+from compress.losses.layers import FinalMap, directions, final_pairs, mean_over, refuse_nothing, same_tokens
 
 
 @LOSSES.register("token_relations")
@@ -53,7 +52,7 @@ class TokenRelations(Loss):
     def _gram(self, trace: Trace, layer: int) -> Tensor:
         hidden = trace.hidden_at(layer).float()
         if self.similarity == "cosine":
-            hidden = normalize(hidden, dim=-1)
+            hidden = directions(hidden)
             return hidden @ hidden.transpose(1, 2)
         return hidden @ hidden.transpose(1, 2) / hidden.shape[-1]
 
