@@ -119,6 +119,8 @@ def fit(
         raise InputError("layer_decay: which layer a weight belongs to is not known here; leave it at 1")
     plan = _plan(module, data, options, seed, metric, f"{device.type}/{precision}", group.world)
     found = _found(work, plan, group, reporter)
+    if group.world > 1:
+        reporter.note(f"{label}: {group.world} processes train together, {options.batch_size} rows of a batch in each")
     work.mkdir(parents=True, exist_ok=True)
     told = Run(label, plan, found.step if found else 0, options.dump())
     with _prepared(module, options, device), started(options.trackers if group.leads else [], told) as sinks:

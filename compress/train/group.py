@@ -6,14 +6,15 @@ One process needs no torch.distributed: `join` then gives a group of one, whose 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from compress.core.errors import InputError
+from compress.core.errors import InputError, JobError
 from compress.core.processes import Crew, Place, this_process
 
 # While the leader prepares data or measures speed, for hours perhaps, the others wait. A process that dies does not
@@ -31,7 +32,8 @@ class Group(Crew):
         if self.world == 1:
             return list(values)
         summed = torch.tensor(list(values), dtype=torch.float64)
-        dist.all_reduce(summed)
+        with _lost_means_dead():
+            dist.all_reduce(summed)
         return [float(value) for value in summed.tolist()]
 
     def told(self, value: float) -> float:
@@ -39,7 +41,8 @@ class Group(Crew):
         if self.world == 1:
             return value
         held = torch.tensor([value], dtype=torch.float64)
-        dist.broadcast(held, 0)
+        with _lost_means_dead():
+            dist.broadcast(held, 0)
         return float(held)
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
@@ -47,29 +50,32 @@ class Group(Crew):
         if self.world == 1:
             return
         large = [value for value in tensors if value.numel() >= BUCKET and value.is_contiguous()]
-        under_way = [dist.all_reduce(value, async_op=True) for value in large]
-        kept = {id(value) for value in large}
-        for bucket in _buckets([value for value in tensors if id(value) not in kept]):
-            flat = torch.cat([value.reshape(-1) for value in bucket])
-            dist.all_reduce(flat)
-            for value, part in zip(bucket, flat.split([value.numel() for value in bucket]), strict=True):
-                value.copy_(part.view_as(value))
-        for work in under_way:
-            if work is not None:
-                work.wait()
+        alone = {id(value) for value in large}
+        with _lost_means_dead():
+            under_way = [dist.all_reduce(value, async_op=True) for value in large]
+            for bucket in _buckets([value for value in tensors if id(value) not in alone]):
+                flat = torch.cat([value.reshape(-1) for value in bucket])
+                dist.all_reduce(flat)
+                for value, part in zip(bucket, flat.split([value.numel() for value in bucket]), strict=True):
+                    value.copy_(part.view_as(value))
+            for work in under_way:
+                if work is not None:
+                    work.wait()
 
     def share(self, tensors: Sequence[Tensor]) -> None:
         """Put the leader's tensors into every process."""
         if self.world > 1:
-            for value in tensors:
-                dist.broadcast(value, 0)
+            with _lost_means_dead():
+                for value in tensors:
+                    dist.broadcast(value, 0)
 
     def gathered(self, state: Tensor) -> list[Tensor]:
         """A tensor of one size, on the CPU, from every process by rank."""
         if self.world == 1:
             return [state]
         parts = [torch.empty_like(state) for _ in range(self.world)]
-        dist.all_gather(parts, state)
+        with _lost_means_dead():
+            dist.all_gather(parts, state)
         return parts
 
     def first_text(self, text: str) -> str:
@@ -85,6 +91,19 @@ class Group(Crew):
         if self.world > 1 and dist.is_initialized():
             self.total([0.0])  # the leader's last word must have been read before its end of the line is closed
             dist.destroy_process_group()
+
+
+@contextmanager
+def _lost_means_dead() -> Iterator[None]:
+    """A process that dies closes its connections: an exchange with it fails before the launcher ends this one."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise JobError(
+            f"another process of this job ended ({reason}); the launcher tells which, and its own message why. Run the "
+            "same command again, and training goes on from its newest checkpoint"
+        ) from error
 
 
 def join() -> Group:

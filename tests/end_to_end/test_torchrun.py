@@ -66,8 +66,8 @@ def _recipe(folder: Path, epochs: int) -> Path:
 
 
 def _start(recipe: Path, out: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
-    command += ["--standalone", "-m", "compress", "run", str(recipe), "--out", str(out), "--json"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    command += ["-m", "compress", "run", str(recipe), "--out", str(out), "--json"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         command, cwd=recipe.parent, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -101,7 +101,7 @@ def test_a_recipe_by_two_processes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("victim", [0, 1])
 def test_one_killed_ends_the_job_and_the_next_goes_on(victim: int, tmp_path: Path) -> None:
     """A job that hangs, half an artifact, or a second start from nothing."""
-    recipe, out = _recipe(tmp_path, epochs=400), tmp_path / "runs" / "pair"
+    recipe, out = _recipe(tmp_path, epochs=60), tmp_path / "runs" / "pair"
     job = _start(recipe, out)
     deadline = time.monotonic() + LIMIT
     while not list(out.glob(".work/student-*/checkpoint-*")) and time.monotonic() < deadline:

@@ -64,7 +64,7 @@ def plain_training(rank: int, folder: str, rows: int, changes: dict[str, Any]) -
 
 
 def whole_training(rank: int, folder: str, changes: dict[str, Any], dies: tuple[int, int] | None) -> None:
-    """`tiny.train`; `dies` is the rank that is killed and the forward pass in which it is."""
+    """`tiny.train`; `dies` is the rank that is killed and the forward pass in which it is. Errors are written down."""
     calls = 0
     real = tiny.loss
 
@@ -76,7 +76,11 @@ def whole_training(rank: int, folder: str, changes: dict[str, Any], dies: tuple[
         return real(module, batch)
 
     tiny.loss = loss
-    result, module = tiny.train(Path(folder) / "work", TrainOptions(**{**tiny.OPTIONS.dump(), **changes}))
+    try:
+        result, module = tiny.train(Path(folder) / "work", TrainOptions(**{**tiny.OPTIONS.dump(), **changes}))
+    except StillroomError as error:
+        write_json(Path(folder) / f"error-{rank}.json", {"error": str(error)})
+        raise SystemExit(error.exit_code) from error
     _leave(Path(folder), rank, module, result.measured())
 
 

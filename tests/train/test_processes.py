@@ -72,10 +72,9 @@ def test_killed_and_taken_up_again_it_ends_bit_equal(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     assert crew.finish(crew.start(2, crew.whole_training, str(tmp_path / "whole"), changes, None)) == [0, 0]
     processes = crew.start(2, crew.whole_training, str(tmp_path / "broken"), changes, (1, 9))
-    processes[1].join(crew.LIMIT)
-    assert processes[1].exitcode == -signal.SIGKILL
-    processes[0].kill()  # as torchrun does
-    processes[0].join(crew.LIMIT)
+    assert crew.finish(processes) == [1, -signal.SIGKILL]
+    error = json.loads((tmp_path / "broken" / "error-0.json").read_text(encoding="utf-8"))["error"]
+    assert "another process of this job ended" in error and "goes on from its newest checkpoint" in error
     assert not (tmp_path / "broken" / "told-0.json").exists()
     assert crew.finish(crew.start(2, crew.whole_training, str(tmp_path / "broken"), changes, None)) == [0, 0]
     whole, again = _told(tmp_path / "whole", 0), _told(tmp_path / "broken", 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -26,7 +26,6 @@ class Recorder:
         self.started: list[dict[str, Any]] = []
         self.rows: list[tuple[int, dict[str, float]]] = []
         self.closed = 0
-        self.api = SimpleNamespace(api_key=None)
 
     def Settings(self, **settings: Any) -> dict[str, Any]:
         return settings
@@ -63,10 +62,12 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     made = Recorder()
     for name in ("tensorboard", "torch.utils.tensorboard", "wandb", "trackio"):
         module = ModuleType(name)
-        for part in ("Settings", "init", "SummaryWriter", "log", "finish", "api"):
+        for part in ("Settings", "init", "SummaryWriter", "log", "finish"):
             setattr(module, part, getattr(made, part))
         monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.delenv("WANDB_MODE", raising=False)
+    for name in ("WANDB_MODE", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", "nowhere")
     return made
 
 
@@ -125,17 +126,20 @@ def test_a_failed_training_closes_its_tracker(
     assert recorder.closed == 1
 
 
-def test_wandb_stays_offline_unless_logged_in(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wandb_stays_offline_unless_logged_in(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """A prompt for a key in a batch job, or curves sent to a server that nobody asked for."""
     wandb = TRACKERS.get("wandb")
     wandb().start(Run("student", "k" * 64))
-    sys.modules["wandb"].api = SimpleNamespace(api_key="known")  # type: ignore[attr-defined]
+    (tmp_path / "netrc").write_text("machine api.wandb.ai login user password made-up\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     wandb().start(Run("student", "k" * 64))
     monkeypatch.setenv("WANDB_MODE", "offline")
     wandb().start(Run("student", "k" * 64))
     wandb(mode="online").start(Run("student", "k" * 64))  # type: ignore[call-arg]
     assert [how["mode"] for how in recorder.started] == ["offline", "online", "offline", "online"]
-    assert all(how["settings"]["x_disable_stats"] for how in recorder.started)
+    assert all(how["settings"]["x_disable_stats"] and how["settings"]["silent"] for how in recorder.started)
 
 
 def test_a_run_goes_on_where_it_was(recorder: Recorder) -> None:

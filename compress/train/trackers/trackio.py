@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -21,13 +23,16 @@ class Trackio(Tracker):
     def start(self, run: Run) -> Sink:
         """Open the run, or go on with the one of the same name and key."""
         library = self.library()
-        library.init(
-            project=self.project,
-            name=f"{run.name}-{run.key[:8]}",
-            config=dict(run.options),
-            resume="allow",
-            embed=False,
-        )
+        with redirect_stdout(sys.stderr):  # it says where it writes; standard output is for results
+            library.init(
+                project=self.project,
+                name=f"{run.name}-{run.key[:8]}",
+                config=dict(run.options),
+                resume="allow",
+                embed=False,
+                auto_log_gpu=False,
+                auto_log_cpu=False,
+            )
         return _Rows(library)
 
 
@@ -41,4 +46,5 @@ class _Rows:
 
     def close(self) -> None:
         """End the run."""
-        self.library.finish()
+        with redirect_stdout(sys.stderr):
+            self.library.finish()
