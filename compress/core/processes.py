@@ -6,10 +6,13 @@ Standard library only: a pipeline of one process learns here, without torch, tha
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from compress.core.errors import InputError
+
+VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,20 @@ def this_process(environ: Mapping[str, str] | None = None) -> Place:
             "torchrun --nproc-per-node N -m compress run RECIPE, or unset both"
         )
     return found
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Hide the other processes from what runs in the block, and from its children.
+
+    What one process does while the others wait must neither wait for them (a training) nor take itself for one of
+    several (a measurement in a process of its own).
+    """
+    hidden = {name: os.environ.pop(name) for name in VARIABLES if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 class Crew:

@@ -16,7 +16,7 @@ from compress.core.artifact import ArtifactWriter, read_manifest
 from compress.core.environment import environment
 from compress.core.errors import Fault, FaultsError, InputError, JobError, StillroomError, did_you_mean
 from compress.core.hashing import tree_sha256
-from compress.core.processes import Crew, this_process
+from compress.core.processes import Crew, alone, this_process
 from compress.core.reporter import Reporter
 from compress.pipeline.plan import Planned, plan
 from compress.pipeline.recipe import Recipe
@@ -94,7 +94,8 @@ def _run_step(planned: Planned, store: Store, recipe: Recipe, reporter: Reporter
         if manifest is None:
             context = _context(planned, store, out, reporter)
             shared = planned.step.together and bool(crew.told(True))
-            manifest = _work(planned, store, context, recipe)
+            with nullcontext() if shared else alone():
+                manifest = _work(planned, store, context, recipe)
         writer.commit({**manifest, "step": planned.name, "key": planned.key})
     except StillroomError as error:
         raise _placed(error, planned, recipe) from error

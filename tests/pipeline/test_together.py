@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ import pytest
 
 from compress.core.artifact import read_manifest
 from compress.core.errors import FaultsError, JobError
-from compress.core.processes import Crew, Place
+from compress.core.processes import Crew, Place, this_process
 from compress.pipeline import run as pipeline
 from compress.pipeline.recipe import Recipe, parse_recipe
 from compress.steps.base import STEPS, Context, Step
@@ -99,6 +100,23 @@ def test_the_leader_writes_and_a_helper_only_helps(tmp_path: Path, monkeypatch: 
     assert (led, helped) == (True, False) and place != other and work == same
     assert not other.exists()
     assert read_manifest(out / "team")["kind"] == "Model"
+
+
+def test_what_the_leader_does_alone_sees_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training, or the child of a measurement, that takes itself for one of two would wait for the other."""
+    worlds = []
+    for verb in (VERBS["grow"], Drill):
+        real = verb.run
+
+        def looking(self: Step, context: Context, real: Callable[..., None] = real) -> None:
+            worlds.append(this_process().world)
+            real(self, context)
+
+        monkeypatch.setattr(verb, "run", looking)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    play(Heard(0, []), tmp_path / "runs" / "r", monkeypatch, recipe(), Listening())
+    assert worlds == [1, 2] and this_process().world == 2
 
 
 def test_what_is_done_needs_no_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
