@@ -153,7 +153,8 @@ def _missed(
     pulls = (rates / (1 - beta1**steps))[at - 1] * beta1 ** after.double() * softer * there
     pulls *= torch.exp(left[done] - left[at])
     pull = pulls.sum(1)
-    return pull, (pulls * softer).sum(1) / pull.clamp(min=1e-300), torch.exp(left[done] - left[starts])
+    soft = torch.where(pull > 0, (pulls * softer).sum(1) / pull, 1.0)  # a rate of 0, as a warm-up begins, pulls nothing
+    return pull, soft, torch.exp(left[done] - left[starts])
 
 
 @contextmanager

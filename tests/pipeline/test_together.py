@@ -17,8 +17,6 @@ from compress.steps.base import STEPS, Context, Step
 from tests.fakes import VERBS
 from tests.pipeline.test_run import Listening, snapshot
 
-pytestmark = pytest.mark.usefixtures("fake_verbs")
-
 TEXT = """\
 steps:
   corpus: {grow: {text: leek}}
@@ -65,7 +63,7 @@ class Heard(Crew):
 
 
 @pytest.fixture(autouse=True)
-def drill(monkeypatch: pytest.MonkeyPatch) -> None:
+def drill(fake_verbs: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The verb `drill`, which nobody has run yet."""
     monkeypatch.setattr(STEPS, "_methods", {**VERBS, "drill": Drill})
     monkeypatch.setattr(Drill, "ran", [])

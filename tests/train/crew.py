@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from compress.core.artifact import write_json
 from compress.core.errors import StillroomError
@@ -53,13 +54,24 @@ def _child(rank: int, world: int, port: int, target: Callable[..., None], given:
     target(rank, *given)
 
 
+def row_loss(module: torch.nn.Module, batch: tiny.Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    """Means over rows: what two halves of a batch have in common with the whole, whatever their padding."""
+    assert isinstance(module, tiny.Objective)
+    output = module.student(
+        input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], output_hidden_states=True
+    )
+    hard = torch.nn.functional.cross_entropy(output.logits, batch["labels"])
+    pull = (module.projection(output.hidden_states[-1][:, 0]) - 1).pow(2).mean()
+    return hard + 0.1 * pull, {"hard_ce": hard, "pull": pull}
+
+
 def plain_training(rank: int, folder: str, rows: int, changes: dict[str, Any]) -> None:
     """Fit the tiny objective without anything random; writes `weights-RANK` and `told-RANK.json`."""
     module = tiny.objective(dropout=0.0)
     made = tiny.features(rows)
     data = tiny.TrainData(made, tiny.plain_collate, [len(row["input_ids"]) for row in made])
     options = TrainOptions(**{**tiny.OPTIONS.dump(), **changes})
-    result = fit(module, data, tiny.loss, options, work=Path(folder) / "work", seed=3, depth_of=tiny.depth_of)
+    result = fit(module, data, row_loss, options, work=Path(folder) / "work", seed=3, depth_of=tiny.depth_of)
     _leave(Path(folder), rank, module, result.measured())
 
 

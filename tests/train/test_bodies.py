@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from compress.anatomy.capture import Tap, Wanted
 from compress.core.errors import InputError
 from compress.core.trace import Trace
-from compress.train.batches import TrainData
+from compress.train.batches import Batch, TrainData
 from compress.train.bodies import compiled, recomputing, trained_bodies
 from compress.train.fit import fit
 from compress.train.options import TrainOptions
@@ -88,30 +88,31 @@ def test_layers_are_computed_again_and_only_while_training() -> None:
         assert calls == 2
     held.student(**models.batch()).logits.sum().backward()
     assert calls == 3
-    assert not held.student.is_gradient_checkpointing
+    assert not held.student.is_activation_checkpointing
 
 
 def test_fit_takes_both_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An option of the recipe that the loop does not read."""
-    seen = []
+    seen: list[tuple[bool, bool]] = []
     made = tiny.features(8)
     data = TrainData(made, tiny.collate, [len(row["input_ids"]) for row in made])
+    # What is compiled is tested below: here its calls are counted.
+    monkeypatch.setattr(torch, "compile", lambda call, dynamic: lambda *given, **named: call(*given, **named))
+    monkeypatch.setattr("compress.train.bodies._check_compiler", lambda device: None)
 
-    def loss(module: nn.Module, batch: dict[str, Tensor]) -> object:
+    def loss(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         assert isinstance(module, tiny.Objective)
-        compiled_call = module.student._compiled_call_impl is not None
-        seen.append((module.student.is_gradient_checkpointing, compiled_call))
-        module.student._compiled_call_impl = None  # what it compiles is tested below
+        parts = (module.student, module.student.base_model)
+        compiled_calls = all(part._compiled_call_impl is not None for part in parts)
+        seen.append((module.student.is_activation_checkpointing, compiled_calls))
         return tiny.loss(module, batch)
 
     for changes in ({}, {"gradient_checkpointing": True}, {"compile": True}):
-        if "compile" in changes and not _compiler():
-            continue
         options = TrainOptions(**{**tiny.OPTIONS.dump(), "epochs": 1, **changes})
         module = tiny.objective()
-        fit(module, data, loss, options, work=tmp_path / str(changes), seed=1)  # type: ignore[arg-type]
-        assert not module.student.is_gradient_checkpointing and module.student._compiled_call_impl is None
-    assert seen == [(False, False), (True, False), (False, True)][: len(seen)]
+        fit(module, data, loss, options, work=tmp_path / str(changes), seed=1)
+        assert not module.student.is_activation_checkpointing and module.student._compiled_call_impl is None
+    assert seen == [(False, False), (True, False), (False, True)]
 
 
 def test_what_cannot_be_done_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

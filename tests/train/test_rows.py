@@ -62,7 +62,7 @@ def test_it_is_adamw(group: dict[str, Any]) -> None:
     """A lazy Adam, which forgets decay and momentum of rows that are not in the batch, is another optimizer."""
     before, whole = _trained(by_rows=False, **group)
     _, by_rows = _trained(by_rows=True, **group)
-    assert float((whole - before).abs().max()) > 0.3
+    assert float((whole - before).abs().max()) > 0.2
     assert torch.allclose(by_rows, whole, atol=2e-4)
     assert torch.allclose(by_rows[-5:], whole[-5:], atol=1e-6)  # rows that never came: decay alone
 
