@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from compress.anatomy.depth import depth_of_weights
 from compress.core.hashing import digest
 from compress.core.reporter import Reporter
 from compress.corpora.corpus import Corpus
@@ -92,6 +93,7 @@ class Distillation:
                 evaluate=(lambda: self.score(student, "dev")[0]) if evaluated else None,
                 metric=self.task.metric,
                 label=label,
+                depth_of=depth_of_weights(student, objective) if self.options.layer_decay < 1 else None,
             )
         objective.close()
         return {**result.measured(), "first_batch": first}

@@ -36,6 +36,7 @@ class Distill(Step, TrainOptions):
     """
 
     kind: ClassVar[str] = "Model"
+    together: ClassVar[bool] = True
 
     corpus: CorpusRef = Field(description="the corpus to train on, a `prepare` step")
     teacher: ModelSource = Field(description="$step, folder or hub name of the model to imitate")
@@ -52,7 +53,7 @@ class Distill(Step, TrainOptions):
 
     def preflight(self) -> list[Fault]:
         """A model that is given by path and is not there."""
-        faults = []
+        faults = self.tracker_faults()
         for field, name in (("teacher", self.teacher), ("start", self.start)):
             looks_local = name is not None and (name.startswith((".", "/", "~")) or name.count("/") > 1)
             if name is not None and looks_local and not Path(name).is_dir():
@@ -83,6 +84,8 @@ class Distill(Step, TrainOptions):
             cache=context.cache or context.work.parent, identity=[_identity(source, teacher), corpus.key],
             seed=context.seed, evaluated=trained_head, label=context.name,
         )  # fmt: skip
+        if not context.leads:
+            return
         measured |= fitted
         for split in ("dev", "test"):
             if trained_head and corpus.has(split):
