@@ -19,12 +19,14 @@ class Loss(Options):
 
     needs: what must be captured of both models (`logits`, `hidden`, `attention`).
     needs_teacher, needs_labels: whether the second trace, or labels in the first, must be there.
+    skips_unlabelled: whether a loss on labels leaves out rows without one (-100, NaN), so that both kinds may be mixed.
     projects: whether hidden states of unequal width are projected for it before it is called.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
     needs_teacher: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = False
+    skips_unlabelled: ClassVar[bool] = False
     paper: ClassVar[str] = ""
     projects: ClassVar[bool] = False
 

@@ -15,15 +15,20 @@ from compress.losses.outputs import flat_labels, flat_logits
 
 @LOSSES.register("hard_mse")
 class HardMSE(Loss):
-    """(value - label)^2, mean over rows. Logits `[b, 1]`, labels `[b]` float."""
+    """(value - label)^2, mean over labelled rows, 0 for none. Logits `[b, 1]`, labels `[b]`, NaN where unknown."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"logits"})
     needs_teacher: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = True
+    skips_unlabelled: ClassVar[bool] = True
 
     def __call__(self, student: Trace, teacher: Trace | None = None) -> Tensor:
         """Scalar. Raises InputError for a head with several outputs."""
         logits = flat_logits(student)
         if logits.shape[-1] != 1:
             raise InputError(f"hard_mse is for regression; this head has {logits.shape[-1]} classes: use hard_ce")
-        return functional.mse_loss(logits[:, 0], flat_labels(student).float())
+        labels = flat_labels(student).float()
+        known = ~labels.isnan()
+        if not known.any():
+            return logits.sum() * 0.0
+        return functional.mse_loss(logits[known, 0], labels[known])

@@ -120,3 +120,34 @@ def test_other_tokens_are_refused(taught_teacher: tuple[Path, Path], tmp_path: P
     assert other.is_dir()
     with pytest.raises(InputError, match="vocabulary"):
         distilled(*taught_teacher, tmp_path / "student", start="$other")
+
+
+def test_unlabelled_rows_are_distilled_too(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:
+    """Prevents unlabelled rows that are read and not trained on, and labels that are missed where there are none."""
+    corpus, teacher = taught_teacher
+    auto = verify(distilled(corpus, teacher, tmp_path / "auto", losses=["logits_kl", "hard_ce"]))
+    ignored = verify(distilled(corpus, teacher, tmp_path / "ignored", losses=["logits_kl"], unlabeled="ignore"))
+    alone = verify(distilled(corpus, teacher, tmp_path / "alone", losses=["hard_ce"]))
+    assert auto["about"]["trained_rows"] == {"train": 240, "unlabeled": 64}
+    assert ignored["about"]["trained_rows"] == alone["about"]["trained_rows"] == {"train": 240}
+    assert (auto["measured"]["steps"], ignored["measured"]["steps"]) == (2 * 19, 2 * 15)
+
+
+def test_unlabelled_rows_alone_teach(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:
+    """Prevents unlabelled rows whose teacher logits never reach the loss: here they are all but two of the rows."""
+    teacher = taught_teacher[1]
+    few = corpus_of(
+        tmp_path / "few",
+        {
+            "train": sentences(2, 1),
+            "dev": sentences(64, 2),
+            "unlabeled": [{"text": row["text"]} for row in sentences(240, 6)],
+        },
+        {"classify": {"text": "text", "text_pair": None, "label": "label"}},
+        ["bad", "good"],
+    )
+    for losses in (["logits_kl"], ["logits_kl", {"hidden_mse": {"map": "last"}}]):
+        folder = distilled(few, teacher, tmp_path / f"student{len(losses)}", losses=losses, student=KEEN, epochs=4)
+        assert verify(folder)["measured"]["dev"]["accuracy"] > 0.9
+    with pytest.raises(InputError, match="learns from labels only"):
+        distilled(few, teacher, tmp_path / "none", losses=["hard_ce"], unlabeled="use")
