@@ -15,6 +15,7 @@ from compress.corpora.augment.rows import Generated, Pair, Row, Seen, generate, 
 from compress.corpora.checks import text_facts
 from compress.corpora.corpus import Corpus, write_splits
 from compress.steps.base import STEPS, Context, Step
+from compress.steps.keep import Judge, Keep
 from compress.steps.proposer import ModelProposer
 from compress.tasks.base import TASKS, Task
 
@@ -24,9 +25,9 @@ class Augment(Step):
     """Write a corpus again with generated texts among its unlabelled rows, for a teacher to judge.
 
     What a changed text means is unknown, so generated rows carry no label: `distill` takes the teacher's word for
-    them. Train, dev and test stay as they are. Texts come from train alone, each once, and none equals a text of dev
-    or test. A verb of its own and no option of `prepare`, since methods and filters may ask a teacher, which is
-    trained on what `prepare` writes.
+    them. Train, dev and test stay as they are (but for `keep: {labels: true}`, which adds rows to train). Texts come
+    from train alone, each once, and none equals a text of dev or test. A verb of its own and no option of `prepare`,
+    since methods and filters may ask a teacher, which is trained on what `prepare` writes.
     """
 
     kind: ClassVar[str] = "Corpus"
@@ -39,64 +40,83 @@ class Augment(Step):
     pair: Pair = Field(
         "cycle", description="which text of a pair is rewritten; cycle: first, second, both in turn, copy by copy"
     )
+    keep: Keep | None = Field(None, description="a teacher that filters or labels the new texts; null: all are kept")
     seed: int | None = Field(None, ge=0, lt=2**32, description="null: the recipe's seed")
 
+    def _models(self) -> dict[str, str]:
+        """Place in the options to the model that is named there."""
+        named = {f"methods[{n}].{m.registered_name}": m.source() or "" for n, m in enumerate(self.methods)}
+        named["keep.teacher"] = self.keep.teacher if self.keep else ""
+        return {place: name for place, name in named.items() if name and not name.startswith("$")}
+
     def files(self) -> list[Path]:
-        """The folders of models that are given by path."""
-        given = [method.source() or "$" for method in self.methods]
-        return [Path(name) for name in given if not name.startswith("$") and Path(name).is_dir()]
+        """The folders of models that are given by path, and files of word vectors."""
+        folders = [Path(name) for name in self._models().values() if Path(name).is_dir()]
+        return [*folders, *(path for method in self.methods for path in method.files())]
 
     def preflight(self) -> list[Fault]:
-        """A model that is given by path and is not there."""
+        """A model or a file that is given by path and is not there."""
         faults = []
-        for index, method in enumerate(self.methods):
-            name = method.source() or "$"
+        for place, name in self._models().items():
             looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
             if looks_local and not Path(name).is_dir():
-                message = f"{name}: no such folder; give a model folder, a hub name or a $step"
-                faults.append(Fault(f"methods[{index}].{method.registered_name}", message))
+                faults.append(Fault(place, f"{name}: no such folder; give a model folder, a hub name or a $step"))
+        for index, method in enumerate(self.methods):
+            place = f"methods[{index}].{method.registered_name}"
+            faults += [Fault(place, f"{path}: no such file") for path in method.files() if not path.is_file()]
         return faults
 
     def run(self, context: Context) -> None:
-        """Generate, drop what is known, write the corpus."""
+        """Generate, drop what is known or unsure, write the corpus."""
         folder = context.folder(self.corpus)
         corpus = Corpus.open(folder)
+        task = Choice(TASKS).parse(corpus.task)
+        assert isinstance(task, Task)
         splits = {split: corpus.texts(split) for split in corpus.rows}
-        columns = _columns(corpus, splits["train"])
-        found = self._generate(context, splits, columns)
+        columns = _columns(task, splits["train"])
+        judge = None
+        if self.keep is not None:
+            judge = Judge(self.keep, context.source(self.keep.teacher), corpus, task, context.reporter)
+        found = self._generate(context, splits, columns, judge)
         new = [row for made in found.values() for row in made.rows]
-        splits["unlabeled"] = [*splits.get("unlabeled", []), *new]
+        into = "train" if self.keep is not None and self.keep.labels else "unlabeled"
+        splits[into] = [*splits.get(into, []), *new]
         about = dict(read_manifest(folder, "Corpus")["about"])
         about.update(rows=write_splits(context.out, splits), checks=text_facts(splits))
         about["augmented"] = {
-            name: [{"from": before, "to": after} for before, after in made.examples] for name, made in found.items()
+            "into": into,
+            "examples": {
+                name: [{"from": before, "to": after} for before, after in made.examples] for name, made in found.items()
+            },
         }
         context.about.update(about)
         context.measured["augmented"] = {name: made.counts() for name, made in found.items()}
 
-    def _generate(self, context: Context, splits: dict[str, list[Row]], columns: list[str]) -> dict[str, Generated]:
+    def _generate(
+        self, context: Context, splits: dict[str, list[Row]], columns: list[str], judge: Judge | None
+    ) -> dict[str, Generated]:
         seen = Seen(splits)
         found: dict[str, Generated] = {}
         for index, method in enumerate(self.methods):
             name = method.registered_name
             label = name if name not in found else f"{name}#{index + 1}"
+            source = method.source()
+            proposer = ModelProposer(context.source(source), fills=method.asks == "fills") if source else None
             with context.reporter.progress(f"augment: {label}", len(splits["train"])) as bar:
-                source = method.source()
                 made = generate(
                     splits["train"], method, seen, columns=columns, copies=self.copies, pair=self.pair,
-                    seed=f"{context.seed} {index}", done=bar.advance,
-                    proposer=ModelProposer(context.source(source)) if source else None,
+                    seed=f"{context.seed} {index}", proposer=proposer, done=bar.advance,
                 )  # fmt: skip
             _refuse_nothing(made, label)
+            if judge is not None:
+                _judged(made, judge, label)
             found[label] = made
             context.reporter.note(f"{context.name}: {label} gave {len(made.rows)} new texts of {made.made}")
         return found
 
 
-def _columns(corpus: Corpus, rows: list[Row]) -> list[str]:
+def _columns(task: Task, rows: list[Row]) -> list[str]:
     """The text columns. Raises InputError for a task whose rows cannot be augmented."""
-    task = Choice(TASKS).parse(corpus.task)
-    assert isinstance(task, Task)
     if task.output == "vocabulary":
         raise InputError(
             f"a corpus of the task {task.registered_name} cannot be augmented: its text is its own label, and a "
@@ -117,3 +137,16 @@ def _refuse_nothing(made: Generated, label: str) -> None:
             f"{made.held_out} stand in dev or test; raise its probabilities, or give more training rows"
         )
     raise InputError(f"{label} generated nothing: {why}")
+
+
+def _judged(made: Generated, judge: Judge, label: str) -> None:
+    """Keep the rows that the teacher is sure (or unsure) enough of. Raises InputError when none is left."""
+    kept = judge.kept(made.rows)
+    made.unsure = len(made.rows) - len(kept)
+    if not kept:
+        low, high = judge.keep.bounds()
+        raise InputError(
+            f"keep: of {made.unsure} new texts of {label} the teacher gives none a probability from {low:g} to "
+            f"{high:g}; lower `above`, or widen `between`"
+        )
+    made.rows = kept

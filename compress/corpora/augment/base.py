@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import ClassVar, Protocol
 
 from compress.core.errors import InputError
@@ -21,19 +22,36 @@ class Proposer(Protocol):
     def mask_token(self) -> str:
         """The text of the tokenizer's mask token. Raises InputError when it has none."""
 
+    def single(self, word: str) -> bool:
+        """Whether a word is one token of the model."""
+
+    def fills(self, texts: Sequence[Words], places: Sequence[Sequence[int]], count: int) -> list[list[Words]]:
+        """For each place of each text: the words likeliest there when that word alone is masked, the likeliest first.
+
+        Whole words other than the one that stands there; punctuation around a word stays and is no part of it.
+        """
+
+    def neighbours(self, words: Sequence[str], count: int) -> list[Words]:
+        """For each word: the whole words whose input embeddings are nearest to its own, the nearest first."""
+
 
 class Augmenter(Options):
-    """Base of every method.
+    """Base of every method. asks: what must be trained in its model, `fills` (a masked-LM head) or `embeddings`.
 
     A method sees the words of training texts and nothing else: no label, no dev or test row. Words are what stands
     between spaces, or the tokens of a tagged row.
     """
 
     paper: ClassVar[str] = ""
+    asks: ClassVar[str] = "embeddings"
 
     def source(self) -> str | None:
         """The model ($step, folder or hub name) that it asks, None when it asks none."""
         return None
+
+    def files(self) -> list[Path]:
+        """Local files whose content decides what it gives, its model left out."""
+        return []
 
     @abstractmethod
     def rewrite(

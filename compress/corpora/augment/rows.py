@@ -16,7 +16,7 @@ Pair = Literal["cycle", "both", "first", "second"]
 TEXTS = ("text", "text_pair")
 WORDS = ("tokens",)
 EXAMPLES = 5
-_CHUNK = 512
+_CHUNK = 64
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Generated:
     """What one method gave. rows: text columns only. examples: (from, to).
 
     Of `made` texts, `known` stood in train or among unlabelled rows, `repeated` came twice, `held_out` stand in dev or
-    test; the rest are `rows`.
+    test, a teacher dropped `unsure`; the rest are `rows`.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -33,6 +33,7 @@ class Generated:
     known: int = 0
     repeated: int = 0
     held_out: int = 0
+    unsure: int = 0
 
     def counts(self) -> dict[str, float]:
         """Numbers for a manifest; `dropped` is the share of made texts that were not kept."""
@@ -43,6 +44,7 @@ class Generated:
             "known": self.known,
             "repeated": self.repeated,
             "held_out": self.held_out,
+            "unsure": self.unsure,
             "dropped": round(1 - kept / self.made, 6) if self.made else 0.0,
         }
 
