@@ -19,7 +19,7 @@ from compress.distill.signals import carrying_logits, teacher_logits, with_teach
 from compress.distill.teacher import LiveTeacher
 from compress.losses.base import Loss
 from compress.tasks.base import Task
-from compress.tasks.features import Feature, collator, encode_rows, lengths
+from compress.tasks.features import Feature, collator, encode_rows, lengths, with_unlabelled
 from compress.train.batches import Batch, TrainData
 from compress.train.evaluate import collect
 from compress.train.fit import fit
@@ -30,16 +30,19 @@ from compress.train.place import arithmetic, resolve_device, resolve_precision
 class Distillation:
     """Features, batches and scores of one task under one tokenizer; `fit` trains a student towards a teacher.
 
+    unlabelled: whether the corpus's unlabelled rows are trained on too, after its train rows.
     cache: folder for the teacher's logits. identity: what tells this teacher and corpus from others there.
     """
 
     def __init__(
-        self, task: Task, corpus: Corpus, tokenizer: Any, max_length: int, options: TrainOptions, reporter: Reporter
-    ) -> None:
+        self, task: Task, corpus: Corpus, tokenizer: Any, max_length: int, options: TrainOptions, reporter: Reporter,
+        *, unlabelled: bool = False,
+    ) -> None:  # fmt: skip
         self.task = task
         self.corpus = corpus
         self.tokenizer = tokenizer
         self.max_length = max_length
+        self.unlabelled = unlabelled
         self.options = options
         self.reporter = reporter
         self.device = resolve_device(options.device)
@@ -49,6 +52,11 @@ class Distillation:
     def features(self, split: str) -> list[Feature]:
         """The rows of a split as token ids."""
         return encode_rows(self.task, self.tokenizer, self.corpus.texts(split), self.max_length)
+
+    def training_features(self) -> list[Feature]:
+        """The train rows, then the unlabelled ones when they are trained on."""
+        known = self.features("train")
+        return with_unlabelled(self.task, known, self.features("unlabeled")) if self.unlabelled else known
 
     def score(self, model: PreTrainedModel, split: str) -> tuple[dict[str, float], float]:
         """Metrics of a model on a split in float32, and the main metric of the best constant answer."""
@@ -101,7 +109,7 @@ class Distillation:
     def _data(
         self, objective: Objective, teacher: PreTrainedModel | None, cache: Path, identity: Sequence[str]
     ) -> TrainData:
-        features = self.features("train")
+        features = self.training_features()
         stored = objective.needs_teacher and objective.logits_only and not self.task.token_level
         if teacher is None or not stored:
             return TrainData(features, self.collate, lengths(features))
