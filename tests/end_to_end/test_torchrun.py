@@ -50,7 +50,9 @@ steps:
 
 def _recipe(folder: Path, epochs: int) -> Path:
     draw = random.Random(5)
-    words = ("red", "blue", "tree", "stone", "river", "walk", "sing", "old", "new", "warm")
+    words = (
+        "red blue tree stone river walk sing old new warm cold house bird road rain moon sand wind leaf fish".split()
+    )
     data = folder / "data"
     data.mkdir(parents=True)
     for split, count in (("train", 90), ("dev", 30)):
@@ -104,7 +106,7 @@ def test_one_killed_ends_the_job_and_the_next_goes_on(victim: int, tmp_path: Pat
     recipe, out = _recipe(tmp_path, epochs=60), tmp_path / "runs" / "pair"
     job = _start(recipe, out)
     deadline = time.monotonic() + LIMIT
-    while not list(out.glob(".work/student-*/checkpoint-*")) and time.monotonic() < deadline:
+    while job.poll() is None and time.monotonic() < deadline and not list(out.glob(".work/student-*/checkpoint-*")):
         time.sleep(0.05)
     os.kill(_children(job.pid)[victim], signal.SIGKILL)
     _, told = job.communicate(timeout=LIMIT)
