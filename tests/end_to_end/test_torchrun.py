@@ -18,6 +18,7 @@ from compress.core.artifact import verify
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 240.0  # seconds after which a job is taken for hung
+WORDS = "red blue tree stone river walk sing old new warm cold house bird road rain moon sand wind leaf fish"
 RECIPE = """\
 name: pair
 seed: 3
@@ -50,9 +51,7 @@ steps:
 
 def _recipe(folder: Path, epochs: int) -> Path:
     draw = random.Random(5)
-    words = (
-        "red blue tree stone river walk sing old new warm cold house bird road rain moon sand wind leaf fish".split()
-    )
+    words = WORDS.split()
     data = folder / "data"
     data.mkdir(parents=True)
     for split, count in (("train", 90), ("dev", 30)):
