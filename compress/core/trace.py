@@ -63,7 +63,8 @@ class Trace:
 def scaled_products(left: Tensor, right: Tensor) -> Tensor:
     """left right^T / sqrt(e) of `[..., s, e]`: `[..., s, s]` in float32, under autocast too."""
     with torch.autocast(left.device.type, enabled=False):
-        return left.float() @ right.float().transpose(-1, -2) / math.sqrt(left.shape[-1])
+        # The scale goes onto the smaller tensor: scores of many heads are the largest ones of a training step.
+        return (left.float() / math.sqrt(left.shape[-1])) @ right.float().transpose(-1, -2)
 
 
 def _at(held: dict[int, Tensor] | None, layer: int, what: str) -> Tensor:

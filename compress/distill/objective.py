@@ -61,7 +61,8 @@ class Objective(nn.Module):
             if teacher.width != mine.width(student):
                 for index, loss in enumerate(self.losses):
                     if loss.projects:
-                        parts = [*sorted({one for one, _ in pairs[index]}), *({EMBEDDING} & loss.needs)]
+                        parts: list[int | str] = [*sorted({one for one, _ in pairs[index]})]
+                        parts += [EMBEDDING] if EMBEDDING in loss.needs else []
                         self.projections[str(index)] = _projections(parts, mine.width(student), teacher.width)
 
     def forward(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
