@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from compress.core.errors import InputError
+from compress.core.layer_maps import SOFT_MAPS
 from compress.core.options import Options
 from compress.core.registry import Catalogue
 from compress.core.trace import Trace
@@ -20,6 +21,8 @@ class Loss(Options):
     needs: what must be captured of both models (`logits`, `hidden`, `attention`).
     needs_teacher, needs_labels: whether the second trace, or labels in the first, must be there.
     projects: whether hidden states of unequal width are projected for it before it is called.
+    soft_maps: whether its `map` may weigh all teacher layers (`attention`, `transport`). Its `pairs` then gives every
+    pair, so that all layers are captured, and `map_weights` tells the weights that two traces get.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
@@ -27,6 +30,7 @@ class Loss(Options):
     needs_labels: ClassVar[bool] = False
     paper: ClassVar[str] = ""
     projects: ClassVar[bool] = False
+    soft_maps: ClassVar[bool] = False
 
     weight: float = Field(1.0, gt=0, description="factor of this term in the objective")
 
@@ -37,6 +41,24 @@ class Loss(Options):
     def pairs(self, student_depth: int, teacher_depth: int) -> list[tuple[int, int]]:
         """(student layer, teacher layer) pairs that the term compares; none for a term on outputs."""
         return []
+
+    @property
+    def soft_map(self) -> bool:
+        """Whether its map weighs all teacher layers."""
+        return getattr(self, "map", None) in SOFT_MAPS
+
+    def map_weights(self, student: Trace, teacher: Trace) -> Tensor | None:
+        """Weights `[n, m]` of a soft map on these traces, each row summing to 1; None for a map of chosen pairs."""
+        return None
+
+    @model_validator(mode="after")
+    def _takes_its_map(self) -> Loss:
+        if self.soft_map and not self.soft_maps:
+            raise ValueError(
+                f"map: {getattr(self, 'map', '')} weighs all teacher layers, and {self.registered_name} compares "
+                f"chosen pairs only; use uniform, last, first or explicit pairs"
+            )
+        return self
 
 
 LOSSES: Catalogue[Loss] = Catalogue("loss", "losses", ("compress.losses",))
