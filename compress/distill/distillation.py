@@ -24,7 +24,7 @@ from compress.distill.teachers import logits_name
 from compress.losses.base import Loss
 from compress.tasks.base import Task
 from compress.tasks.features import Feature, collator, encode_rows, lengths
-from compress.train.batches import Batch, TrainData
+from compress.train.batches import Batch, TrainData, bucketed, derived_seed
 from compress.train.evaluate import collect
 from compress.train.fit import fit
 from compress.train.options import TrainOptions
@@ -92,7 +92,7 @@ class Distillation:
         data = self._data(objective, teachers, cache, identities)
         measured = self._preflight(data)
         with quick_attention(student, self.device):
-            first = self._first_batch(objective, data)
+            first = self._first_batch(objective, data, seed)
             result = fit(
                 objective,
                 data,
@@ -105,7 +105,7 @@ class Distillation:
                 metric=self.task.metric,
                 label=label,
             )
-            measured |= self._learned(objective, data)
+            measured |= self._learned(objective, data, seed)
         objective.close()
         return {**result.measured(), "first_batch": first.measured(), **measured}
 
@@ -133,30 +133,30 @@ class Distillation:
             "cut_off": preflight.cut_off(data.features, self.max_length, self.reporter),
         }
 
-    def _first_batch(self, objective: Objective, data: TrainData) -> FirstBatch:
+    def _first_batch(self, objective: Objective, data: TrainData, seed: int) -> FirstBatch:
         """Look at every term once before anything is paid for, so that a loss that cannot work says so now."""
         objective.to(self.device)
-        found = look_at(objective, self._sample(data), self.precision)
+        found = look_at(objective, self._first(data, seed), self.precision)
         tell(found, objective.balancer.factors() is not None, self.reporter)
         seconds = preflight.projected_seconds(data.lengths, self.options.epochs, found.tokens, found.seconds)
         self.reporter.note(f"training will take about {preflight.duration(seconds)} (evaluation left out)")
         return found
 
-    def _learned(self, objective: Objective, data: TrainData) -> dict[str, Any]:
+    def _learned(self, objective: Objective, data: TrainData, seed: int) -> dict[str, Any]:
         """What the objective ended with: layer maps (of the first batch, where they follow the states) and weights."""
         with torch.no_grad():
-            maps = objective.layer_maps(self._sample(data, torch.device("cpu")))
+            maps = objective.layer_maps(self._first(data, seed, torch.device("cpu")))
         factors = objective.balancer.factors()
         if factors is None:
             return {"layer_maps": maps}
         terms = zip(objective.names, objective.losses, factors.tolist(), strict=True)
         return {"layer_maps": maps, "weights": {name: loss.weight * factor for name, loss, factor in terms}}
 
-    def _sample(self, data: TrainData, device: torch.device | None = None) -> Batch:
-        """One batch of rows from all over the training split, the same at every call."""
-        count = min(self.options.batch_size, len(data.features))
-        rows = [data.features[at * len(data.features) // max(1, count)] for at in range(count)]
-        batch = data.collate(rows, torch.Generator().manual_seed(0))
+    def _first(self, data: TrainData, seed: int, device: torch.device | None = None) -> Batch:
+        """The first batch of the training, drawn as the loop draws it."""
+        rows = bucketed(data.lengths, self.options.batch_size, seed, 0)[0]
+        generator = torch.Generator().manual_seed(derived_seed("collate", seed, 0, 0))
+        batch = data.collate([data.features[row] for row in rows], generator)
         return {name: value.to(device or self.device) for name, value in batch.items()}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -26,7 +26,8 @@ from compress.distill.teachers import TEACHER_LOGITS as TEACHER_LOGITS
 from compress.distill.teachers import Said, Teachers, pulled
 from compress.losses.base import Loss
 
-INSIDE = frozenset({"hidden", "attention", "values", "embedding"})  # what each teacher has for itself
+EMBEDDING = "embedding"
+INSIDE = frozenset({"hidden", "attention", "values", EMBEDDING})  # what each teacher has for itself
 
 Pairs = list[tuple[int, int]]
 
@@ -104,10 +105,12 @@ class Objective(nn.Module):
         """Every loss on a batch, in order. Raises InputError with the term's name for one that cannot be computed."""
         student = self._student_tap(batch)
         said = self.teachers.look(batch) if self.needs_teacher else None
+        seen = [teacher.align(student, batch) for teacher in self.teachers.each]
         terms = []
         for index, (name, loss) in enumerate(zip(self.names, self.losses, strict=True)):
             try:
-                terms.append(Term(name, loss.weight, self._value(index, loss, student, said)))
+                value = self._against(index, loss, seen, said) if loss.needs_teacher and said else loss(student, None)
+                terms.append(Term(name, loss.weight, value))
             except InputError as error:
                 raise _named(name, error) from error
         return terms
@@ -130,7 +133,8 @@ class Objective(nn.Module):
                     continue
                 entry: dict[str, Any] = {"teacher": each + 1}
                 if student is not None and loss.soft_map:
-                    weights = loss.map_weights(self._projected(index, each, student), traces[each])
+                    seen = self._projected(index, each, self.teachers.each[each].align(student, batch))
+                    weights = loss.map_weights(seen, traces[each])
                     assert weights is not None
                     entry["weights"] = [[round(value, 4) for value in row] for row in weights.tolist()]
                 else:
@@ -157,26 +161,30 @@ class Objective(nn.Module):
         width = anatomy_of(self.student).width(self.student)
         for index, loss in enumerate(self.losses):
             if loss.projects and loss.needs_teacher and wide != width:
-                self.projections[_key(index, each)] = _projections(pairs[index], width, wide)
+                parts = [*sorted({one for one, _ in pairs[index]}), *({EMBEDDING} & loss.needs)]
+                self.projections[_key(index, each)] = _projections(parts, width, wide)
 
-    def _value(self, index: int, loss: Loss, student: Trace, said: Said | None) -> Tensor:
-        if said is None or len(said.traces) == 1 or not (loss.needs_teacher and loss.needs & INSIDE):
-            return loss(self._projected(index, 0, student), None if said is None else said.together)
+    def _against(self, index: int, loss: Loss, student: Sequence[Trace], said: Said) -> Tensor:
+        """A loss against the teachers; student: its trace as each of them can be compared with."""
+        if len(said.traces) == 1 or not loss.needs & INSIDE:
+            return loss(self._projected(index, 0, student[0]), said.together)
         parts: list[Tensor] = []
         for each, (trace, shares) in enumerate(zip(said.traces, said.rows, strict=True)):
-            seen = self._projected(index, each, student)
-            mean = shares.mean().clamp(min=1e-12)
+            seen, mean = self._projected(index, each, student[each]), shares.mean().clamp(min=1e-12)
             if self.teachers.combine.by_row:
                 seen = pulled(seen, shares / mean)
             parts.append(mean * loss(seen, trace))
         return sum(parts[1:], parts[0])
 
     def _projected(self, index: int, each: int, student: Trace) -> Trace:
-        if _key(index, each) not in self.projections or student.hidden is None:
+        if _key(index, each) not in self.projections:
             return student
         chosen = self.projections[_key(index, each)]
         assert isinstance(chosen, nn.ModuleDict)
-        return student.with_hidden({int(layer): chosen[layer](student.hidden[int(layer)]) for layer in chosen})
+        if EMBEDDING in chosen and student.embedding is not None:
+            student = replace(student, embedding=chosen[EMBEDDING](student.embedding))
+        layers = {int(name): chosen[name](student.hidden_at(int(name))) for name in chosen if name != EMBEDDING}
+        return student.with_hidden(layers)
 
 
 def wanted_of(losses: Sequence[Loss], pairs: Sequence[Sequence[tuple[int, int]]], side: int) -> Wanted:
@@ -212,11 +220,11 @@ def _key(index: int, each: int) -> str:
     return str(index) if each == 0 else f"{index}-{each + 1}"
 
 
-def _projections(pairs: Sequence[tuple[int, int]], width: int, wide: int) -> nn.ModuleDict:
-    """One matrix per compared student layer. Drawn so that a projected state keeps the size of its entries."""
+def _projections(parts: Sequence[int | str], width: int, wide: int) -> nn.ModuleDict:
+    """One matrix per compared student layer or embedding. Drawn so that a projected state keeps its entries' size."""
     chosen = nn.ModuleDict()
-    for layer in sorted({student for student, _ in pairs}):
+    for part in parts:
         matrix = nn.Linear(width, wide, bias=False)
         nn.init.normal_(matrix.weight, std=1 / math.sqrt(width))
-        chosen[str(layer)] = matrix
+        chosen[str(part)] = matrix
     return chosen

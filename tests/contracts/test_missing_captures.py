@@ -18,7 +18,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "values": {"values": None},
     "embedding": {"embedding": None},
 }
-CASES = [(name, part) for name in LOSSES.names() for part in PARTS if part in LOSSES.get(name).needs]
+CASES = [(name, part) for name in LOSSES.names() for part in PARTS if part in LOSSES.get(name)().needs]
 
 
 @pytest.mark.parametrize(("name", "part"), CASES)
