@@ -107,12 +107,11 @@ def table(terms: Sequence[TermFacts]) -> list[str]:
     head = ("term", "value", "weight", "of the loss", "of the gradient")
     rows = [(t.name, f"{t.value:.4g}", f"{t.weight:g}", f"{t.share:.1%}", f"{t.gradient_share:.1%}") for t in terms]
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    return [
-        "  ".join(cell.ljust(width) if at == 0 else cell.rjust(width) for at, (cell, width) in enumerate(
-            zip(row, widths, strict=True)
-        ))
-        for row in (head, *rows)
-    ]  # fmt: skip
+    lines = []
+    for name, *numbers in (head, *rows):
+        cells = [number.rjust(width) for number, width in zip(numbers, widths[1:], strict=True)]
+        lines.append("  ".join([name.ljust(widths[0]), *cells]))
+    return lines
 
 
 def warnings_of(terms: Sequence[TermFacts], balanced: bool) -> list[str]:

@@ -14,7 +14,6 @@ from compress.core.hashing import tree_sha256
 from compress.core.options import Choice, CorpusRef, ModelSource
 from compress.corpora.corpus import Corpus
 from compress.distill.balance.base import BALANCERS, Balance
-from compress.distill.balance.none import NoBalance
 from compress.distill.checks import check_head, check_labels, check_one_tokenizer, check_quality, check_vocabulary
 from compress.distill.combine.base import COMBINERS, Combine
 from compress.distill.distillation import Distillation
@@ -58,7 +57,7 @@ class Distill(Step, TrainOptions):
     start: ModelSource | None = Field(None, description="a model of the same shape whose body the student starts from")
     losses: list[Annotated[Loss, Choice(LOSSES)]] = Field(min_length=1, description="the weighted terms")
     balance: Annotated[Balance, Choice(BALANCERS)] = Field(
-        NoBalance(), description="whether the weights are changed while training, and how"
+        "none", validate_default=True, description="whether the weights are changed while training, and how"
     )
     max_length: int | None = Field(None, ge=8, le=8192, description="longest input in tokens; null: the teacher's")
     seed: int | None = Field(None, ge=0, lt=2**32, description="null: the recipe's seed")
