@@ -74,7 +74,7 @@ def look_at(objective: Objective, batch: Mapping[str, Tensor], precision: str) -
             _refuse_nan_teachers(objective, batch)
             started = time.perf_counter()
             terms = objective.terms(batch)
-        values = [float(term.value) for term in terms]
+        values = [float(term.value.detach()) for term in terms]
         seconds = time.perf_counter() - started
         for term, value in zip(terms, values, strict=True):
             if not math.isfinite(value):

@@ -33,7 +33,8 @@ def taught_teacher(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path
 def distilled(corpus: Path, teacher: Path, folder: Path, reporter: Ears | None = None, **options: Any) -> Path:
     """Run `distill` as a recipe does and write its artifact."""
     given = {"student": TINY, "losses": ["logits_kl"], **QUICK, **options}
-    step = Distill.model_validate({"corpus": "$corpus", "teacher": "$teacher", **given})
+    named = {} if "teachers" in options else {"teacher": "$teacher"}
+    step = Distill.model_validate({"corpus": "$corpus", **named, **given})
     writer = ArtifactWriter(folder)
     inputs = {"$corpus": corpus, "$teacher": teacher}
     if isinstance(options.get("start"), str):
@@ -134,8 +135,8 @@ def test_several_teachers(taught_teacher: tuple[Path, Path], second_teacher: Pat
     """Prevents a second teacher that is loaded and not heard: both scored, each with its own layers, weights kept."""
     losses = ["logits_kl", {"hidden_mse": {"map": "attention", "weight": 0.1}}, {"attention_mse": {"map": "last"}}]
     folder = distilled(
-        *taught_teacher, tmp_path / "student", losses=losses, student=KEEN, epochs=4, teacher=None,
-        teachers=["$teacher", str(second_teacher)], combine={"confidence": {}}, balance={"gradient_norm": {"every": 5}},
+        *taught_teacher, tmp_path / "student", losses=losses, student=KEEN, epochs=4,
+        teachers=["$teacher", str(second_teacher)], combine="confidence", balance={"gradient_norm": {"every": 5}},
     )  # fmt: skip
     measured = verify(folder, "Model")["measured"]
     assert set(measured["teachers"]) == {"$teacher", str(second_teacher)}
@@ -151,7 +152,7 @@ def test_stored_logits_of_several_teachers(
     taught_teacher: tuple[Path, Path], second_teacher: Path, tmp_path: Path
 ) -> None:
     """Prevents the logits of one teacher from being kept, or found, for the other."""
-    several: dict[str, Any] = {"teacher": None, "teachers": ["$teacher", str(second_teacher)], "epochs": 1}
+    several: dict[str, Any] = {"teachers": ["$teacher", str(second_teacher)], "epochs": 1}
     distilled(*taught_teacher, tmp_path / "student", **several)
     assert len(list(tmp_path.glob("logits-*.npy"))) == 2
     distilled(*taught_teacher, tmp_path / "again", **several, combine={"fixed": {"weights": [1, 2]}})
@@ -163,19 +164,19 @@ def test_teachers_with_other_tokens_are_refused(taught_teacher: tuple[Path, Path
     body = small_checkpoint(tmp_path / "body", family="roberta")
     other = taught(str(body), taught_teacher[0], tmp_path / "other")
     with pytest.raises(InputError, match="several teachers in one step need one tokenizer"):
-        distilled(*taught_teacher, tmp_path / "student", teacher=None, teachers=["$teacher", str(other)])
+        distilled(*taught_teacher, tmp_path / "student", teachers=["$teacher", str(other)])
 
 
 def test_every_teacher_is_checked(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:
     """Prevents a second teacher that was never taught, or whose outputs mean other labels, from passing unseen."""
     untaught = small_checkpoint(tmp_path / "untaught")
     with pytest.raises(InputError, match="untaught: has no trained head"):
-        distilled(*taught_teacher, tmp_path / "one", teacher=None, teachers=["$teacher", str(untaught)])
+        distilled(*taught_teacher, tmp_path / "one", teachers=["$teacher", str(untaught)])
     with pytest.raises(InputError, match="untaught: has no trained head"):
         distilled(
-            *taught_teacher, tmp_path / "two", teacher=None, teachers=["$teacher", str(untaught)],
+            *taught_teacher, tmp_path / "two", teachers=["$teacher", str(untaught)],
             combine="confidence", losses=[{"hidden_mse": {"map": "last"}}],
         )  # fmt: skip
     turned = small_checkpoint(tmp_path / "turned", labels=["good", "bad"])
     with pytest.raises(InputError, match="turned: the teacher's labels stand in the order"):
-        distilled(*taught_teacher, tmp_path / "three", teacher=None, teachers=["$teacher", str(turned)])
+        distilled(*taught_teacher, tmp_path / "three", teachers=["$teacher", str(turned)])
