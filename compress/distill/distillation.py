@@ -1,4 +1,4 @@
-"""One distillation: a corpus, a teacher and a student under one objective."""
+"""One distillation: a corpus, teachers and a student under one objective."""
 
 from __future__ import annotations
 
@@ -14,24 +14,29 @@ from compress.anatomy.depth import depth_of_weights
 from compress.core.hashing import digest
 from compress.core.reporter import Reporter
 from compress.corpora.corpus import Corpus
+from compress.distill import preflight
+from compress.distill.balance.base import Balance
+from compress.distill.combine.base import Combine
+from compress.distill.first_batch import FirstBatch, look_at, tell
 from compress.distill.objective import Objective
 from compress.distill.signals import carrying_logits, teacher_logits, with_teacher_logits
 from compress.distill.teacher import LiveTeacher
+from compress.distill.teachers import logits_name
 from compress.losses.base import Loss
 from compress.tasks.base import Task
 from compress.tasks.features import Feature, collator, encode_rows, lengths, with_unlabelled
-from compress.train.batches import Batch, TrainData
+from compress.train.batches import Batch, TrainData, bucketed, derived_seed
 from compress.train.evaluate import collect
 from compress.train.fit import fit
 from compress.train.options import TrainOptions
-from compress.train.place import arithmetic, resolve_device, resolve_precision
+from compress.train.place import resolve_device, resolve_precision
 
 
 class Distillation:
-    """Features, batches and scores of one task under one tokenizer; `fit` trains a student towards a teacher.
+    """Features, batches and scores of one task under one tokenizer; `fit` trains a student towards its teachers.
 
     unlabelled: whether the corpus's unlabelled rows are trained on too, after its train rows.
-    cache: folder for the teacher's logits. identity: what tells this teacher and corpus from others there.
+    cache: folder for the teachers' logits. identities: what tells each teacher from others there.
     """
 
     def __init__(
@@ -69,27 +74,34 @@ class Distillation:
     def fit(
         self,
         student: PreTrainedModel,
-        teacher: PreTrainedModel | None,
+        teachers: Sequence[PreTrainedModel],
         losses: Sequence[Loss],
         *,
+        combine: Combine | None = None,
+        balance: Balance | None = None,
         work: Path,
         cache: Path,
-        identity: Sequence[str],
+        identities: Sequence[str],
         seed: int,
         evaluated: bool,
         label: str,
     ) -> dict[str, Any]:
         """Train `student` in place; it ends with its best weights by the dev metric (its last, if not `evaluated`).
 
-        Returns what `fit` measured, with the value of every term on the first batch.
+        Returns what `fit` measured, with the facts of every term on the first batch, the layer maps, and the final
+        weights where they were balanced.
         """
         torch.manual_seed(seed)
-        told = None if teacher is None else LiveTeacher(teacher, read=self.task.read, pool=self.task.pool)
-        objective = Objective(student, told, losses, read=self.task.read, pool=self.task.pool)
+        told = [LiveTeacher(each, read=self.task.read, pool=self.task.pool) for each in teachers]
+        objective = Objective(
+            student, told, losses, combine=combine, balance=balance, output=self.task.output,
+            read=self.task.read, pool=self.task.pool,
+        )  # fmt: skip
         objective.train()
-        data = self._data(objective, teacher, cache, identity)
+        data = self._data(objective, teachers, cache, identities)
+        measured = self._preflight(data)
         with quick_attention(student, self.device):
-            first = self._first_batch(objective, data)
+            first = self._first_batch(objective, data, seed)
             result = fit(
                 objective,
                 data,
@@ -103,31 +115,59 @@ class Distillation:
                 label=label,
                 depth_of=depth_of_weights(student, objective) if self.options.layer_decay < 1 else None,
             )
+            measured |= self._learned(objective, data, seed)
         objective.close()
-        return {**result.measured(), "first_batch": first}
+        return {**result.measured(), "first_batch": first.measured(), **measured}
 
     def _data(
-        self, objective: Objective, teacher: PreTrainedModel | None, cache: Path, identity: Sequence[str]
+        self, objective: Objective, teachers: Sequence[PreTrainedModel], cache: Path, identities: Sequence[str]
     ) -> TrainData:
         features = self.training_features()
         stored = objective.needs_teacher and objective.logits_only and not self.task.token_level
-        if teacher is None or not stored:
+        if not teachers or not stored:
             return TrainData(features, self.collate, lengths(features))
-        key = digest([*identity, self.max_length, self.precision, len(features)])[:32]
-        logits = teacher_logits(
-            teacher, features, self.collate, cache=cache / f"logits-{key}.npy", batch_size=64,
-            device=self.device, precision=self.precision, reporter=self.reporter,
-        )  # fmt: skip
-        return TrainData(with_teacher_logits(features, logits), carrying_logits(self.collate), lengths(features))
+        collate = self.collate
+        for index, (teacher, identity) in enumerate(zip(teachers, identities, strict=True)):
+            key = digest([identity, self.corpus.key, self.max_length, self.precision, len(features)])[:32]
+            logits = teacher_logits(
+                teacher, features, self.collate, cache=cache / f"logits-{key}.npy", batch_size=64,
+                device=self.device, precision=self.precision, reporter=self.reporter,
+            )  # fmt: skip
+            features = with_teacher_logits(features, logits, logits_name(index))
+            collate = carrying_logits(collate, logits_name(index))
+        return TrainData(features, collate, lengths(features))
 
-    def _first_batch(self, objective: Objective, data: TrainData) -> dict[str, float]:
-        """Run the objective once before anything is paid for, so that a loss that cannot work says so now."""
-        rows = list(data.features[: min(8, len(data.features))])
-        batch = data.collate(rows, torch.Generator().manual_seed(0))
+    def _preflight(self, data: TrainData) -> dict[str, Any]:
+        return {
+            "overlap": preflight.overlap(self.corpus, self.reporter),
+            "cut_off": preflight.cut_off(data.features, self.max_length, self.reporter),
+        }
+
+    def _first_batch(self, objective: Objective, data: TrainData, seed: int) -> FirstBatch:
+        """Look at every term once before anything is paid for, so that a loss that cannot work says so now."""
         objective.to(self.device)
-        with torch.random.fork_rng(), torch.no_grad(), arithmetic(self.precision, self.device):
-            _, terms = objective({name: value.to(self.device) for name, value in batch.items()})
-        return {name: round(float(value), 6) for name, value in terms.items()}
+        found = look_at(objective, self._first(data, seed), self.precision)
+        tell(found, objective.balancer.factors() is not None, self.reporter)
+        seconds = preflight.projected_seconds(data.lengths, self.options.epochs, found.tokens, found.seconds)
+        self.reporter.note(f"training will take about {preflight.duration(seconds)} (evaluation left out)")
+        return found
+
+    def _learned(self, objective: Objective, data: TrainData, seed: int) -> dict[str, Any]:
+        """What the objective ended with: layer maps (of the first batch, where they follow the states) and weights."""
+        with torch.no_grad():
+            maps = objective.layer_maps(self._first(data, seed, torch.device("cpu")))
+        factors = objective.balancer.factors()
+        if factors is None:
+            return {"layer_maps": maps}
+        terms = zip(objective.names, objective.losses, factors.tolist(), strict=True)
+        return {"layer_maps": maps, "weights": {name: loss.weight * factor for name, loss, factor in terms}}
+
+    def _first(self, data: TrainData, seed: int, device: torch.device | None = None) -> Batch:
+        """The first batch of the training, drawn as the loop draws it."""
+        rows = bucketed(data.lengths, self.options.batch_size, seed, 0)[0]
+        generator = torch.Generator().manual_seed(derived_seed("collate", seed, 0, 0))
+        batch = data.collate([data.features[row] for row in rows], generator)
+        return {name: value.to(device or self.device) for name, value in batch.items()}
 
 
 @contextmanager

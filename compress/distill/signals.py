@@ -59,17 +59,17 @@ def teacher_logits(
     return logits
 
 
-def with_teacher_logits(features: Sequence[Feature], logits: np.ndarray) -> list[Feature]:
+def with_teacher_logits(features: Sequence[Feature], logits: np.ndarray, name: str = TEACHER_LOGITS) -> list[Feature]:
     """Features that carry their row's teacher logits, so that shuffling and resuming cannot mix them up."""
-    return [{**feature, TEACHER_LOGITS: row} for feature, row in zip(features, logits, strict=True)]
+    return [{**feature, name: row} for feature, row in zip(features, logits, strict=True)]
 
 
-def carrying_logits(collate: Collate) -> Collate:
-    """The same batches with `teacher_logits` `[b, c]`."""
+def carrying_logits(collate: Collate, name: str = TEACHER_LOGITS) -> Collate:
+    """The same batches with `teacher_logits` `[b, c]`, or under another teacher's name."""
 
     def carry(features: list[Feature], generator: torch.Generator) -> Batch:
         batch: dict[str, Tensor] = collate(features, generator)
-        batch[TEACHER_LOGITS] = torch.from_numpy(np.stack([feature[TEACHER_LOGITS] for feature in features]))
+        batch[name] = torch.from_numpy(np.stack([feature[name] for feature in features]))
         return batch
 
     return carry

@@ -156,6 +156,19 @@ def test_without_a_teacher_only_losses_on_labels_work() -> None:
         Objective(student, None, [HardCE(), LogitsKL()])
 
 
+@pytest.mark.parametrize("map_", ["uniform", "attention", "transport"])
+def test_attention_is_there_whatever_kernel_runs(map_: str) -> None:
+    """Prevents a term on attention that is empty, or refused, because sdpa gives no attention: q and k are kept."""
+    values = []
+    for kernel in ("eager", "sdpa"):
+        student, teacher = tiny("bert", layers=2), tiny("bert")
+        for model in (student, teacher):
+            model.set_attn_implementation(kernel)
+        losses = [AttentionMSE.model_validate({"map": map_})]
+        values.append(Objective(student, LiveTeacher(teacher), losses).eval()(labelled())[0].item())
+    assert values[0] > 0 and values[0] == pytest.approx(values[1], rel=1e-4)
+
+
 def test_close_leaves_a_stock_model() -> None:
     """Prevents hooks that live on in the student that is saved."""
     student = tiny("bert", layers=2)

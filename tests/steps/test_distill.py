@@ -34,7 +34,8 @@ def taught_teacher(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path
 def distilled(corpus: Path, teacher: Path, folder: Path, reporter: Ears | None = None, **options: Any) -> Path:
     """Run `distill` as a recipe does and write its artifact."""
     given = {"student": TINY, "losses": ["logits_kl"], **QUICK, **options}
-    step = Distill.model_validate({"corpus": "$corpus", "teacher": "$teacher", **given})
+    named = {} if "teachers" in options else {"teacher": "$teacher"}
+    step = Distill.model_validate({"corpus": "$corpus", **named, **given})
     writer = ArtifactWriter(folder)
     inputs = {"$corpus": corpus, "$teacher": teacher}
     if isinstance(options.get("start"), str):
@@ -176,3 +177,62 @@ def test_a_resumed_training_with_unlabelled_rows_is_bit_equal(
     assert verify(resumed)["measured"]["resumed_from"] == 10 and verify(whole)["measured"]["resumed_from"] is None
     one, two = ((folder / "model.safetensors").read_bytes() for folder in (whole, resumed))
     assert one == two
+
+
+@pytest.fixture(scope="module")
+def second_teacher(taught_teacher: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another teacher with the same tokenizer: deeper and wider."""
+    folder = tmp_path_factory.mktemp("second")
+    body = small_checkpoint(folder / "body", shape={"layers": 3, "width": 48})
+    return taught(str(body), taught_teacher[0], folder / "second")
+
+
+def test_several_teachers(taught_teacher: tuple[Path, Path], second_teacher: Path, tmp_path: Path) -> None:
+    """Prevents a second teacher that is loaded and not heard: both scored, each with its own layers, weights kept."""
+    losses = ["logits_kl", {"hidden_mse": {"map": "attention", "weight": 0.1}}, {"attention_mse": {"map": "last"}}]
+    folder = distilled(
+        *taught_teacher, tmp_path / "student", losses=losses, student=KEEN, epochs=4,
+        teachers=["$teacher", str(second_teacher)], combine="confidence", balance={"gradient_norm": {"every": 5}},
+    )  # fmt: skip
+    measured = verify(folder, "Model")["measured"]
+    assert set(measured["teachers"]) == {"$teacher", str(second_teacher)}
+    assert all(scores["dev"]["accuracy"] > measured["chance"] for scores in measured["teachers"].values())
+    assert measured["dev"]["accuracy"] > 0.9 and measured["retained"] > 0.9
+    assert [len(each["weights"][0]) for each in measured["layer_maps"]["hidden_mse"]] == [2, 3]
+    assert [each["pairs"] for each in measured["layer_maps"]["attention_mse"]] == [[[1, 2]], [[1, 3]]]
+    assert set(measured["weights"]) == set(measured["first_batch"]) == {"logits_kl", "hidden_mse", "attention_mse"}
+    assert measured["overlap"] and measured["cut_off"] == 0.0
+
+
+def test_stored_logits_of_several_teachers(
+    taught_teacher: tuple[Path, Path], second_teacher: Path, tmp_path: Path
+) -> None:
+    """Prevents the logits of one teacher from being kept, or found, for the other."""
+    several: dict[str, Any] = {"teachers": ["$teacher", str(second_teacher)], "epochs": 1}
+    distilled(*taught_teacher, tmp_path / "student", **several)
+    assert len(list(tmp_path.glob("logits-*.npy"))) == 2
+    distilled(*taught_teacher, tmp_path / "again", **several, combine={"fixed": {"weights": [1, 2]}})
+    assert len(list(tmp_path.glob("logits-*.npy"))) == 2
+
+
+def test_teachers_with_other_tokens_are_refused(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:
+    """Prevents one teacher from reading the other's token numbers as its own words."""
+    body = small_checkpoint(tmp_path / "body", family="roberta")
+    other = taught(str(body), taught_teacher[0], tmp_path / "other")
+    with pytest.raises(InputError, match="several teachers in one step need one tokenizer"):
+        distilled(*taught_teacher, tmp_path / "student", teachers=["$teacher", str(other)])
+
+
+def test_every_teacher_is_checked(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:
+    """Prevents a second teacher that was never taught, or whose outputs mean other labels, from passing unseen."""
+    untaught = small_checkpoint(tmp_path / "untaught")
+    with pytest.raises(InputError, match="untaught: has no trained head"):
+        distilled(*taught_teacher, tmp_path / "one", teachers=["$teacher", str(untaught)])
+    with pytest.raises(InputError, match="untaught: has no trained head"):
+        distilled(
+            *taught_teacher, tmp_path / "two", teachers=["$teacher", str(untaught)],
+            combine="confidence", losses=[{"hidden_mse": {"map": "last"}}],
+        )  # fmt: skip
+    turned = small_checkpoint(tmp_path / "turned", labels=["good", "bad"])
+    with pytest.raises(InputError, match="turned: the teacher's labels stand in the order"):
+        distilled(*taught_teacher, tmp_path / "three", teachers=["$teacher", str(turned)])
