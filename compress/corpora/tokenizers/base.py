@@ -26,7 +26,7 @@ class TokenizerTraining(Options):
         """
 
 
-TOKENIZERS: Catalogue[TokenizerTraining] = Catalogue("tokenizer", "tokenizers", ("teachers.tokenizers",))
+TOKENIZERS: Catalogue[TokenizerTraining] = Catalogue("tokenizer", "tokenizers", ("compress.corpora.tokenizers",))
 
 
 def count_words(texts: Sequence[str], split: Callable[[str], list[tuple[str, tuple[int, int]]]]) -> Counter[str]:
