@@ -13,9 +13,10 @@ from transformers import PreTrainedModel
 from compress.core.hashing import digest
 from compress.core.reporter import Reporter
 from compress.corpora.corpus import Corpus
+from compress.distill.align import Interpreter
 from compress.distill.objective import Objective
 from compress.distill.signals import carrying_logits, teacher_logits, with_teacher_logits
-from compress.distill.teacher import LiveTeacher
+from compress.distill.teacher import LiveTeacher, Teacher
 from compress.losses.base import Loss
 from compress.tasks.base import Task
 from compress.tasks.features import Feature, collator, encode_rows, lengths
@@ -30,10 +31,18 @@ class Distillation:
     """Features, batches and scores of one task under one tokenizer; `fit` trains a student towards a teacher.
 
     cache: folder for the teacher's logits. identity: what tells this teacher and corpus from others there.
+    interpreter: how the teacher reads the rows, where its tokenizer is another one.
     """
 
     def __init__(
-        self, task: Task, corpus: Corpus, tokenizer: Any, max_length: int, options: TrainOptions, reporter: Reporter
+        self,
+        task: Task,
+        corpus: Corpus,
+        tokenizer: Any,
+        max_length: int,
+        options: TrainOptions,
+        reporter: Reporter,
+        interpreter: Interpreter | None = None,
     ) -> None:
         self.task = task
         self.corpus = corpus
@@ -41,6 +50,7 @@ class Distillation:
         self.max_length = max_length
         self.options = options
         self.reporter = reporter
+        self.interpreter = interpreter
         self.device = resolve_device(options.device)
         self.precision = resolve_precision(options.precision, self.device)
         self.collate = collator(task, tokenizer.pad_token_id)
@@ -75,7 +85,10 @@ class Distillation:
         Returns what `fit` measured, with the value of every term on the first batch.
         """
         torch.manual_seed(seed)
-        told = None if teacher is None else LiveTeacher(teacher, read=self.task.read, pool=self.task.pool)
+        told: Teacher | None = None
+        if teacher is not None:
+            told = LiveTeacher(teacher, read=self.task.read, pool=self.task.pool)
+            told = told if self.interpreter is None else self.interpreter.teacher(told)
         objective = Objective(student, told, losses, read=self.task.read, pool=self.task.pool)
         objective.train()
         data = self._data(objective, teacher, cache, identity)
@@ -101,11 +114,18 @@ class Distillation:
     ) -> TrainData:
         features = self.features("train")
         stored = objective.needs_teacher and objective.logits_only and not self.task.token_level
+        other = self.interpreter
+        if teacher is not None and objective.needs_teacher and not stored and other is not None:
+            features = other.paired(self.corpus.texts("train"), self.max_length, objective.wanted)
+            return TrainData(features, other.pairing(self.collate), lengths(features))
         if teacher is None or not stored:
             return TrainData(features, self.collate, lengths(features))
-        key = digest([*identity, self.max_length, self.precision, len(features)])[:32]
+        theirs, collate, longest = features, self.collate, self.max_length
+        if other is not None:
+            theirs, collate, longest = other.features(self.corpus.texts("train")), other.collate, other.max_length
+        key = digest([*identity, longest, self.precision, len(features)])[:32]
         logits = teacher_logits(
-            teacher, features, self.collate, cache=cache / f"logits-{key}.npy", batch_size=64,
+            teacher, theirs, collate, cache=cache / f"logits-{key}.npy", batch_size=64,
             device=self.device, precision=self.precision, reporter=self.reporter,
         )  # fmt: skip
         return TrainData(with_teacher_logits(features, logits), carrying_logits(self.collate), lengths(features))

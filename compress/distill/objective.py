@@ -65,10 +65,11 @@ class Objective(nn.Module):
         """The weighted sum and each unweighted term, by name (`name#3`: the third loss, whose name came before)."""
         student = self._student_tap(batch)
         teacher = self._look(batch) if self.needs_teacher else None
+        aligned = student if self.teacher is None else self.teacher.align(student, batch)
         total: Tensor | None = None
         terms: dict[str, Tensor] = {}
         for index, loss in enumerate(self.losses):
-            term = loss(self._projected(index, student), teacher)
+            term = loss(self._projected(index, aligned if loss.needs_teacher else student), teacher)
             name = loss.registered_name
             terms[name if name not in terms else f"{name}#{index + 1}"] = term.detach()
             total = loss.weight * term if total is None else total + loss.weight * term

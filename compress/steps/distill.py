@@ -13,8 +13,10 @@ from compress.core.errors import Fault, InputError
 from compress.core.hashing import tree_sha256
 from compress.core.options import Choice, CorpusRef, ModelSource
 from compress.corpora.corpus import Corpus
-from compress.distill.checks import check_head, check_labels, check_quality, check_vocabulary
+from compress.corpora.tokenizers.base import TokenizerSource
+from compress.distill.checks import check_head, check_labels, check_quality
 from compress.distill.distillation import Distillation
+from compress.distill.tokens import StudentTokens, student_tokens
 from compress.losses.base import LOSSES, Loss
 from compress.steps.base import STEPS, Context, Step
 from compress.students.base import STUDENTS, StudentArchitecture
@@ -25,6 +27,7 @@ from compress.train.folder import Loaded, load_model, save_student
 from compress.train.options import TrainOptions
 
 GOLDEN = 8
+_WORDS = "AutoModelForTokenClassification"  # the head of tasks whose words come one by one
 
 
 @STEPS.register("distill")
@@ -42,20 +45,23 @@ class Distill(Step, TrainOptions):
     student: Annotated[StudentArchitecture, Choice(STUDENTS)] = Field(description="the student's shape and start")
     start: ModelSource | None = Field(None, description="a model of the same shape whose body the student starts from")
     losses: list[Annotated[Loss, Choice(LOSSES)]] = Field(min_length=1, description="the weighted terms")
+    tokenizer: TokenizerSource | None = Field(
+        None, description="the student's tokenizer, trained on the corpus or taken over; null: the start's or teacher's"
+    )
     max_length: int | None = Field(None, ge=8, le=8192, description="longest input in tokens; null: the teacher's")
     seed: int | None = Field(None, ge=0, lt=2**32, description="null: the recipe's seed")
 
     def files(self) -> list[Path]:
         """The folders of models that are given by path."""
-        given = [name for name in (self.teacher, self.start) if name and not name.startswith("$")]
+        given = [name for name in self._sources().values() if not name.startswith("$")]
         return [Path(name) for name in given if Path(name).is_dir()]
 
     def preflight(self) -> list[Fault]:
         """A model that is given by path and is not there."""
         faults = []
-        for field, name in (("teacher", self.teacher), ("start", self.start)):
-            looks_local = name is not None and (name.startswith((".", "/", "~")) or name.count("/") > 1)
-            if name is not None and looks_local and not Path(name).is_dir():
+        for field, name in self._sources().items():
+            looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
+            if looks_local and not Path(name).is_dir():
                 faults.append(Fault(field, f"{name}: no such folder; give a model folder, a hub name or a $step"))
         return faults
 
@@ -69,13 +75,21 @@ class Distill(Step, TrainOptions):
         max_length, most = self.max_length or teacher.max_length, positions(teacher.model)
         if max_length > most:
             raise InputError(f"max_length: {source} reads at most {most} tokens; set it to {most} or less")
-        work = Distillation(task, corpus, teacher.tokenizer, max_length, self, context.reporter)
+        start = self._start(teacher, task, context)
+        tokens = student_tokens(
+            self.tokenizer, teacher, start, corpus, resolve=context.source, words=task.auto_class == _WORDS,
+            max_length=max_length, source=str(self.start),
+        )  # fmt: skip
         measured: dict[str, Any] = {}
         if head:
-            scores, chance = work.score(teacher.model, "dev")
+            longest = teacher.max_length if tokens.own else max_length
+            alone = Distillation(task, corpus, teacher.tokenizer, longest, self, context.reporter)
+            scores, chance = alone.score(teacher.model, "dev")
             check_quality(scores[task.metric], chance, task.metric, source)
             measured |= {"teacher": {"dev": scores}, "chance": chance}
-        student, inherited = self._student(teacher, task, context)
+        student, inherited = self._student(teacher, start, tokens, task, context)
+        interpreter = tokens.interpreter(task, teacher, corpus, max_length, context.reporter)
+        work = Distillation(task, corpus, tokens.tokenizer, max_length, self, context.reporter, interpreter)
         trained_head = any("logits" in loss.needs for loss in self.losses)
         uses_teacher = any(loss.needs_teacher for loss in self.losses)
         fitted = work.fit(
@@ -91,9 +105,11 @@ class Distill(Step, TrainOptions):
             measured["retained"] = measured["dev"][task.metric] / measured["teacher"]["dev"][task.metric]
         student.cpu()
         about = save_student(
-            student, teacher.tokenizer, context.out, task=corpus.task, labels=corpus.labels,
+            student, tokens.tokenizer, context.out, task=corpus.task, labels=corpus.labels,
             max_length=max_length, golden_rows=corpus.texts("dev")[:GOLDEN],
         )  # fmt: skip
+        if tokens.own:
+            context.about["tokenizer"] = tokens.facts
         context.about.update(about, inherited=inherited, trained_head=trained_head, uses_teacher=uses_teacher)
         context.measured.update(measured)
 
@@ -106,15 +122,21 @@ class Distill(Step, TrainOptions):
             check_labels(teacher.labels, corpus.labels, source, context.reporter)
         return teacher, head
 
-    def _student(self, teacher: Loaded, task: Task, context: Context) -> tuple[transformers.PreTrainedModel, Any]:
-        torch.manual_seed(context.seed)
-        built = self.student.build(teacher.model, getattr(transformers, task.auto_class))
+    def _start(self, teacher: Loaded, task: Task, context: Context) -> Loaded | None:
         if self.start is None:
-            return built.model, built.inherited
-        source = context.source(self.start)
+            return None
         outputs = getattr(teacher.model.config, "num_labels", None) if task.output != "vocabulary" else None
-        start = load_model(source, task.auto_class, num_labels=outputs, fresh_head=True)
-        check_vocabulary(start.tokenizer, teacher.tokenizer, source)
+        return load_model(context.source(self.start), task.auto_class, num_labels=outputs, fresh_head=True)
+
+    def _student(
+        self, teacher: Loaded, start: Loaded | None, tokens: StudentTokens, task: Task, context: Context
+    ) -> tuple[transformers.PreTrainedModel, Any]:
+        torch.manual_seed(context.seed)
+        built = self.student.build(tokens.source_of(teacher), getattr(transformers, task.auto_class))
+        tokens.settle(built.model, built.inherited)
+        if start is None:
+            return built.model, built.inherited
+        source = context.source(str(self.start))
         mine, theirs = architecture_facts(built.model), architecture_facts(start.model)
         if mine != theirs:  # heads too, which weights of equal shapes do not show
             raise InputError(f"{source}: is not of the student's shape (it is {theirs}, the student is {mine})")
@@ -129,6 +151,11 @@ class Distill(Step, TrainOptions):
         if strange:
             raise InputError(f"{source}: is not of the student's shape ({', '.join(strange[:3])} do not fit)")
         return built.model, {**built.inherited, "start": self.start}
+
+    def _sources(self) -> dict[str, str]:
+        """The models that are named, by option."""
+        named = {"teacher": self.teacher, "start": self.start, "tokenizer": self.tokenizer}
+        return {option: name for option, name in named.items() if isinstance(name, str)}
 
 
 def _identity(source: str, teacher: Loaded) -> str:
