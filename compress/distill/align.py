@@ -100,6 +100,7 @@ class Interpreter:
         self.prefix = prefix
         self.over_tokens = task.output == "span"
         self.over_vocabulary = task.output == "vocabulary"
+        self.by_word = task.token_level and not (self.over_tokens or self.over_vocabulary)
         self._heard = _heard(student_tokenizer, teacher_tokenizer) if self.over_vocabulary else None
 
     def teacher(self, inner: Teacher) -> AlignedTeacher:
@@ -141,8 +142,9 @@ class Interpreter:
                 row, other = max(told, key=lambda one: _overlap(reading, one[1]))
                 spans = shared_spans(reading, other)
                 joins = {"spans_mine": spans.mine, "spans_theirs": spans.theirs}
-                words = {"mine": reading.words, "theirs": other.words}
-                joined.append({**feature, self.prefix: {_ROW: row, **joins, **words}})
+                if self.by_word:
+                    joins |= {"words_mine": reading.words, "words_theirs": other.words}
+                joined.append({**feature, self.prefix: {_ROW: row, **joins}})
         return joined
 
     def pairing(self, collate: Collate) -> Collate:
@@ -198,9 +200,9 @@ class Interpreter:
         if self._heard is not None:
             changed = _changed(features, batch)
             joins["input_ids"] = _repeated(changed, batch["input_ids"], own["input_ids"], joins, self._heard)
-        elif self.task.token_level and not self.over_tokens:
-            one = padded([row["mine"] for row in told], width, -1).masked_fill(~batch["outputs"], -1)
-            two = padded([row["theirs"] for row in told], their_width, -2).masked_fill(~own["outputs"], -2)
+        elif self.by_word:
+            one = padded([row["words_mine"] for row in told], width, -1).masked_fill(~batch["outputs"], -1)
+            two = padded([row["words_theirs"] for row in told], their_width, -2).masked_fill(~own["outputs"], -2)
             # Truncation cuts at different words, and a word of characters that a tokenizer drops has no token there.
             same = one[:, :, None] == two[:, None, :]
             joins |= {"words_mine": same.any(2), "words_theirs": same.any(1)}

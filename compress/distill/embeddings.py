@@ -78,6 +78,7 @@ def _move_head(
     rows = len(words.weight)  # type: ignore[arg-type]
     same = tied.weight is _table(teacher)
     decoder.weight = words.weight if same else nn.Parameter(_moved(tied.weight, pieces, rows))  # type: ignore[arg-type]
+    decoder.out_features = rows  # type: ignore[assignment]
     if getattr(decoder, "bias", None) is None:
         return
     bias = nn.Parameter(_moved(decoder.bias, pieces, rows))  # type: ignore[arg-type]

@@ -75,13 +75,18 @@ def student_tokens(
     if choice is None:
         if start is None or start.tokenizer.get_vocab() == teacher.tokenizer.get_vocab():
             return StudentTokens(teacher.tokenizer)
-        tokenizer, said = start.tokenizer, f"the start's ({source})"
-    elif isinstance(choice, str):
+        return tokens_of(start.tokenizer, f"the start's ({source})", teacher)
+    if isinstance(choice, str):
         tokenizer, said = load_tokenizer(resolve(choice), words=words), choice
     else:
         tokenizer, said = choice.train(corpus_texts(corpus), max_length), choice.registered_name
-    if choice is not None and start is not None:
+    if start is not None:
         check_vocabulary(start.tokenizer, tokenizer, source)
+    return tokens_of(tokenizer, said, teacher)
+
+
+def tokens_of(tokenizer: Any, said: str, teacher: Loaded) -> StudentTokens:
+    """This tokenizer for a student, or the teacher's when both give the same tokens. said: where it came from."""
     if same_tokens(tokenizer, teacher.tokenizer):
         return StudentTokens(teacher.tokenizer)
     facts = {"from": said, "vocabulary": len(tokenizer), "teacher_vocabulary": len(teacher.tokenizer)}

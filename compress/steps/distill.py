@@ -36,6 +36,8 @@ class Distill(Step, TrainOptions):
 
     `losses: [hard_ce]` gives the same student trained without a teacher. Two stages are two of these steps, the second
     with `start:` the first; a first stage on a `mask` corpus may use losses on hidden states and attention alone.
+    A student may have a `tokenizer` of its own: texts and words are compared by their outputs, states and attention by
+    the spans of characters that both tokenizers share. Only logits over vocabularies have no counterpart then.
     """
 
     kind: ClassVar[str] = "Model"

@@ -15,24 +15,32 @@ from compress.core.artifact import verify
 from compress.core.errors import InputError
 from compress.core.options import refs
 from compress.steps.distill import Distill
-from tests.steps.test_distill import KEEN, TINY, distilled, taught_teacher  # noqa: F401
-from tests.teachers.helpers import corpus_of, sentences, small_checkpoint
+from tests.steps.test_distill import KEEN, TINY, distilled
+from tests.teachers.helpers import corpus_of, sentences, small_checkpoint, small_corpus, taught
 
 POSITIONS = [{"hidden_mse": {"map": "last"}}, {"attention_mse": {"map": "last"}}]
 HALF = {"distilbert": {"layers": 1, "dropout": 0.0}}
 
 
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A corpus and a teacher that knows it."""
+    folder = tmp_path_factory.mktemp("distill")
+    corpus = small_corpus(folder / "corpus")
+    return corpus, taught(str(small_checkpoint(folder / "body")), corpus, folder / "teacher")
+
+
 @pytest.mark.parametrize(("tokenizer", "student"), [("wordpiece", KEEN), ("byte_bpe", HALF)])
 def test_a_student_with_a_trained_tokenizer(
-    taught_teacher: tuple[Path, Path],
+    known: tuple[Path, Path],
     tmp_path: Path,
     tokenizer: str,
-    student: dict[str, Any],  # noqa: F811
+    student: dict[str, Any],
 ) -> None:
     """Prevents a student that learnt under one vocabulary and is saved with another, or that learnt nothing."""
     size = {"wordpiece": 90, "byte_bpe": 320}[tokenizer]
     folder = distilled(
-        *taught_teacher, tmp_path / "student", tokenizer={tokenizer: {"size": size}}, student=student,
+        *known, tmp_path / "student", tokenizer={tokenizer: {"size": size}}, student=student,
         losses=["logits_kl", *POSITIONS], epochs=4,
     )  # fmt: skip
     about, measured = verify(folder, "Model")["about"], verify(folder, "Model")["measured"]
@@ -49,38 +57,34 @@ def test_a_student_with_a_trained_tokenizer(
     assert pipeline("text-classification", model=str(folder))("the film was lovely")[0]["label"] == "good"
 
 
-def test_logits_alone_need_no_alignment(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:  # noqa: F811
+def test_logits_alone_need_no_alignment(known: tuple[Path, Path], tmp_path: Path) -> None:
     """Prevents the teacher's kept logits from being those of the student's token ids."""
-    folder = distilled(
-        *taught_teacher, tmp_path / "student", tokenizer={"byte_bpe": {"size": 320}}, student=HALF, epochs=4
-    )
+    folder = distilled(*known, tmp_path / "student", tokenizer={"byte_bpe": {"size": 320}}, student=HALF, epochs=4)
     assert verify(folder)["measured"]["dev"]["accuracy"] > 0.9
 
 
-def test_a_start_keeps_its_own_tokenizer(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:  # noqa: F811
+def test_a_start_keeps_its_own_tokenizer(known: tuple[Path, Path], tmp_path: Path) -> None:
     """Prevents two stages of which the second reads the first one's embeddings by another vocabulary's numbers."""
     text = [{"text": row["text"]} for row in sentences(64, 9)]
     plain = corpus_of(tmp_path / "plain", {"train": text, "dev": text[:8]}, {"mask": {"text": "text"}}, [])
-    general = distilled(
-        plain, taught_teacher[1], tmp_path / "general", losses=POSITIONS, tokenizer={"wordpiece": {"size": 90}}
-    )
+    general = distilled(plain, known[1], tmp_path / "general", losses=POSITIONS, tokenizer={"wordpiece": {"size": 90}})
     facts = verify(general)["about"]["tokenizer"]
     assert "embeddings" not in facts  # a random student takes none over
-    folder = distilled(*taught_teacher, tmp_path / "task", start="$general", losses=["logits_kl", *POSITIONS])
+    folder = distilled(*known, tmp_path / "task", start="$general", losses=["logits_kl", *POSITIONS])
     one, two = (json.loads((each / "tokenizer.json").read_text()) for each in (general, folder))
     assert one["model"] == two["model"]
     assert verify(folder)["about"]["tokenizer"]["from"] == "the start's ($general)"
     with pytest.raises(InputError, match="leave `tokenizer` out"):
-        distilled(*taught_teacher, tmp_path / "other", start="$general", tokenizer={"byte_bpe": {"size": 300}})
+        distilled(*known, tmp_path / "other", start="$general", tokenizer={"byte_bpe": {"size": 300}})
 
 
-def test_a_tokenizer_that_is_there(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:  # noqa: F811
+def test_a_tokenizer_that_is_there(known: tuple[Path, Path], tmp_path: Path) -> None:
     """Prevents a folder's tokenizer that is read and not used, and the teacher's own taken for another one."""
     other = small_checkpoint(tmp_path / "other", family="roberta")
-    folder = distilled(*taught_teacher, tmp_path / "student", tokenizer=str(other), epochs=1)
+    folder = distilled(*known, tmp_path / "student", tokenizer=str(other), epochs=1)
     assert verify(folder)["about"]["tokenizer"]["from"] == str(other)
     assert AutoTokenizer.from_pretrained(folder).get_vocab() == AutoTokenizer.from_pretrained(other).get_vocab()
-    same = distilled(*taught_teacher, tmp_path / "same", tokenizer=str(taught_teacher[1]), epochs=1)
+    same = distilled(*known, tmp_path / "same", tokenizer=str(known[1]), epochs=1)
     assert "tokenizer" not in verify(same)["about"]
 
 
