@@ -112,12 +112,12 @@ class Distillation:
     def _data(
         self, objective: Objective, teacher: PreTrainedModel | None, cache: Path, identity: Sequence[str]
     ) -> TrainData:
-        features = self.features("train")
         stored = objective.needs_teacher and objective.logits_only and not self.task.token_level
         other = self.interpreter
         if teacher is not None and objective.needs_teacher and not stored and other is not None:
             features = other.paired(self.corpus.texts("train"), self.max_length, objective.wanted)
             return TrainData(features, other.pairing(self.collate), lengths(features))
+        features = self.features("train")
         if teacher is None or not stored:
             return TrainData(features, self.collate, lengths(features))
         theirs, collate, longest = features, self.collate, self.max_length
