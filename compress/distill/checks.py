@@ -80,14 +80,14 @@ def reads_unlabelled(choice: str, losses: Sequence[Loss], present: bool, labelle
     return learns and not needing
 
 
-def check_vocabulary(start: Any, teacher: Any, source: str) -> None:
-    """Refuse a start whose tokenizer is not the teacher's: its embedding rows would mean other tokens."""
-    mine, theirs = start.get_vocab(), teacher.get_vocab()
+def check_vocabulary(start: Any, tokenizer: Any, source: str) -> None:
+    """Refuse a start whose tokenizer is not the student's: its embedding rows would mean other tokens."""
+    mine, theirs = start.get_vocab(), tokenizer.get_vocab()
     if mine != theirs:
         unequal = sum(mine.get(token) != number for token, number in theirs.items())
         raise InputError(
-            f"{source}: its vocabulary ({len(mine)} tokens) is not the teacher's ({len(theirs)} tokens; {unequal} of "
-            f"them differ); start from a student that was built with this teacher's tokenizer"
+            f"{source}: its vocabulary ({len(mine)} tokens) is not that of `tokenizer` ({len(theirs)} tokens; "
+            f"{unequal} of them differ); leave `tokenizer` out, and the student keeps the start's"
         )
 
 

@@ -50,6 +50,7 @@ class Distillation:
         self.unlabelled = unlabelled
         self.options = options
         self.reporter = reporter
+        self.interpreter = interpreter
         self.device = resolve_device(options.device)
         self.precision = resolve_precision(options.precision, self.device)
         self.collate = collator(task, tokenizer.pad_token_id)

@@ -24,6 +24,7 @@ from compress.distill.checks import (
 )
 from compress.distill.combine.base import COMBINERS, Combine
 from compress.distill.distillation import Distillation
+from compress.distill.tokens import StudentTokens, student_tokens
 from compress.losses.base import LOSSES, Loss
 from compress.steps.base import STEPS, Context, Step
 from compress.students.base import STUDENTS, StudentArchitecture
@@ -46,6 +47,8 @@ class Distill(Step, TrainOptions):
 
     `losses: [hard_ce]` gives the same student trained without a teacher. Two stages are two of these steps, the second
     with `start:` the first; a first stage on a `mask` corpus may use losses on hidden states and attention alone.
+    A student may have a `tokenizer` of its own: texts and words are compared by their outputs, states and attention by
+    the spans of characters that both tokenizers share. Only logits over vocabularies have no counterpart then.
     """
 
     kind: ClassVar[str] = "Model"
@@ -148,7 +151,7 @@ class Distill(Step, TrainOptions):
             measured["retained"] = measured["dev"][task.metric] / best
         student.cpu()
         about = save_student(
-            student, teacher.tokenizer, context.out, task=corpus.task, labels=corpus.labels,
+            student, tokens.tokenizer, context.out, task=corpus.task, labels=corpus.labels,
             max_length=max_length, golden_rows=corpus.texts("dev")[:GOLDEN],
         )  # fmt: skip
         about["trained_rows"] = {split: corpus.rows[split] for split in ("train", *(["unlabeled"] if more else []))}
@@ -204,11 +207,19 @@ class Distill(Step, TrainOptions):
         torch.manual_seed(context.seed)
         built = self.student.build(teacher.model, getattr(transformers, task.auto_class))
         if self.start is None:
-            return built.model, built.inherited
-        source = context.source(self.start)
+            return None
         outputs = getattr(teacher.model.config, "num_labels", None) if task.output != "vocabulary" else None
-        start = load_model(source, task.auto_class, num_labels=outputs, fresh_head=True)
-        check_vocabulary(start.tokenizer, teacher.tokenizer, source)
+        return load_model(context.source(self.start), task.auto_class, num_labels=outputs, fresh_head=True)
+
+    def _student(
+        self, teacher: Loaded, start: Loaded | None, tokens: StudentTokens, task: Task, context: Context
+    ) -> tuple[transformers.PreTrainedModel, Any]:
+        torch.manual_seed(context.seed)
+        built = self.student.build(tokens.source_of(teacher), getattr(transformers, task.auto_class))
+        tokens.settle(built.model, built.inherited)
+        if start is None:
+            return built.model, built.inherited
+        source = context.source(str(self.start))
         mine, theirs = architecture_facts(built.model), architecture_facts(start.model)
         if mine != theirs:  # heads too, which weights of equal shapes do not show
             raise InputError(f"{source}: is not of the student's shape (it is {theirs}, the student is {mine})")
@@ -223,6 +234,11 @@ class Distill(Step, TrainOptions):
         if strange:
             raise InputError(f"{source}: is not of the student's shape ({', '.join(strange[:3])} do not fit)")
         return built.model, {**built.inherited, "start": self.start}
+
+    def _sources(self) -> dict[str, str]:
+        """The models that are named, by option."""
+        named = {"teacher": self.teacher, "start": self.start, "tokenizer": self.tokenizer}
+        return {option: name for option, name in named.items() if isinstance(name, str)}
 
 
 def _identity(source: str, teacher: Loaded) -> str:

@@ -76,7 +76,7 @@ def load_model(
     """
     about = check_folder(Path(source)) if is_folder(source) else {}
     wanted = len(labels) if num_labels is None and labels else num_labels
-    with quiet(), _explained(source):
+    with quiet(), explained(source):
         config = AutoConfig.from_pretrained(source, revision=revision)
         _shape_head(config, auto_class, wanted, labels)
         model, report = getattr(transformers, auto_class).from_pretrained(
@@ -88,7 +88,7 @@ def load_model(
     _check_finite(source, model)
     _check_tokenizer(source, model, tokenizer)
     if auto_class == _AUTO_CLASSES["tag"] and missing:
-        _prefix_words(tokenizer)
+        prefix_words(tokenizer)
     tokenizer.model_input_names = model_inputs(model, tokenizer)
     return Loaded(
         model=model.eval(),
@@ -172,7 +172,7 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _explained(source: str) -> Iterator[None]:
+def explained(source: str) -> Iterator[None]:
     """Turn what transformers raises over a checkpoint into one readable InputError."""
     try:
         yield
@@ -264,7 +264,7 @@ def _check_tokenizer(source: str, model: PreTrainedModel, tokenizer: Any) -> Non
         )
 
 
-def _prefix_words(tokenizer: Any) -> None:
+def prefix_words(tokenizer: Any) -> None:
     """Give a byte-level tokenizer a space before each word, for a model that is yet to learn to tag.
 
     Words that come already split have lost the space before them, and byte-level vocabularies hold whole words only

@@ -121,7 +121,7 @@ def test_other_tokens_are_refused(taught_teacher: tuple[Path, Path], tmp_path: P
     other = small_checkpoint(tmp_path / "other", family="roberta", labels=["bad", "good"])
     assert other.is_dir()
     with pytest.raises(InputError, match="vocabulary"):
-        distilled(*taught_teacher, tmp_path / "student", start="$other")
+        distilled(*taught_teacher, tmp_path / "student", start="$other", tokenizer={"wordpiece": {"size": 90}})
 
 
 def test_unlabelled_rows_are_distilled_too(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:

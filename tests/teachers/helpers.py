@@ -11,10 +11,10 @@ from transformers import AutoModel, AutoModelForSequenceClassification
 from compress.core.artifact import ArtifactWriter
 from compress.core.reporter import Reporter
 from compress.corpora.corpus import write_splits
+from compress.corpora.tokenizers.base import TOKENIZERS
 from compress.steps.base import Context
 from teachers.families.base import FAMILIES, Shape
 from teachers.steps.teach import Teach
-from teachers.tokenizers.base import TOKENIZERS
 
 GOOD = ("fine", "warm", "bright", "kind", "fresh", "lovely", "calm", "rich")
 BAD = ("dull", "cold", "grim", "mean", "stale", "ugly", "harsh", "poor")
