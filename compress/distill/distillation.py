@@ -10,13 +10,15 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from compress.core.hashing import digest
 from compress.core.reporter import Reporter
 from compress.corpora.corpus import Corpus
 from compress.distill.objective import Objective
-from compress.distill.signals import carrying_logits, teacher_logits, with_teacher_logits
+from compress.distill.stored import StoredTeacher, check_signals
 from compress.distill.teacher import LiveTeacher
+from compress.distill.thrifty import Setting, TeacherMode, ThriftyTeacher
 from compress.losses.base import Loss
+from compress.signals.origin import Origin
+from compress.signals.store import Signals
 from compress.tasks.base import Task
 from compress.tasks.features import Feature, collator, encode_rows, lengths
 from compress.train.batches import Batch, TrainData
@@ -27,10 +29,7 @@ from compress.train.place import arithmetic, resolve_device, resolve_precision
 
 
 class Distillation:
-    """Features, batches and scores of one task under one tokenizer; `fit` trains a student towards a teacher.
-
-    cache: folder for the teacher's logits. identity: what tells this teacher and corpus from others there.
-    """
+    """Features, batches and scores of one task under one tokenizer; `fit` trains a student towards a teacher."""
 
     def __init__(
         self, task: Task, corpus: Corpus, tokenizer: Any, max_length: int, options: TrainOptions, reporter: Reporter
@@ -44,6 +43,10 @@ class Distillation:
         self.device = resolve_device(options.device)
         self.precision = resolve_precision(options.precision, self.device)
         self.collate = collator(task, tokenizer.pad_token_id)
+
+    def origin(self, source: str, commit: str) -> Origin:
+        """What tells the signals of the teacher `source` (a folder, or a hub name at `commit`) from others."""
+        return Origin.of(source, commit, self.tokenizer, self.max_length, self.task, self.precision)
 
     def features(self, split: str) -> list[Feature]:
         """The rows of a split as token ids."""
@@ -65,20 +68,32 @@ class Distillation:
         *,
         work: Path,
         cache: Path,
-        identity: Sequence[str],
+        origin: Origin,
+        teacher_mode: TeacherMode = "auto",
+        signals: Signals | None = None,
         seed: int,
         evaluated: bool,
         label: str,
     ) -> dict[str, Any]:
         """Train `student` in place; it ends with its best weights by the dev metric (its last, if not `evaluated`).
 
-        Returns what `fit` measured, with the value of every term on the first batch.
+        cache: folder that runs share, for stored signals. origin: what tells this teacher's from others there.
+        signals: what a `label` step stored; what they lack is computed. Returns what `fit` measured, with the value of
+        every term on the first batch.
         """
         torch.manual_seed(seed)
-        told = None if teacher is None else LiveTeacher(teacher, read=self.task.read, pool=self.task.pool)
+        features = self.features("train")
+        data = TrainData(features, self.collate, lengths(features))
+        told: StoredTeacher | ThriftyTeacher | None = None
+        if teacher is not None:
+            live = LiveTeacher(teacher, read=self.task.read, pool=self.task.pool)
+            if signals is not None:
+                check_signals(signals, origin, losses, "signals")
+                told = StoredTeacher(signals, live=live)
+            else:
+                told = ThriftyTeacher(live, teacher_mode, self._setting(features, origin, cache, work))
         objective = Objective(student, told, losses, read=self.task.read, pool=self.task.pool)
         objective.train()
-        data = self._data(objective, teacher, cache, identity)
         with quick_attention(student, self.device):
             first = self._first_batch(objective, data)
             result = fit(
@@ -94,21 +109,14 @@ class Distillation:
                 label=label,
             )
         objective.close()
-        return {**result.measured(), "first_batch": first}
+        spoken = {} if told is None else {"teacher_mode": told.measured()}
+        return {**result.measured(), "first_batch": first, **spoken}
 
-    def _data(
-        self, objective: Objective, teacher: PreTrainedModel | None, cache: Path, identity: Sequence[str]
-    ) -> TrainData:
-        features = self.features("train")
-        stored = objective.needs_teacher and objective.logits_only and not self.task.token_level
-        if teacher is None or not stored:
-            return TrainData(features, self.collate, lengths(features))
-        key = digest([*identity, self.max_length, self.precision, len(features)])[:32]
-        logits = teacher_logits(
-            teacher, features, self.collate, cache=cache / f"logits-{key}.npy", batch_size=64,
-            device=self.device, precision=self.precision, reporter=self.reporter,
+    def _setting(self, features: Sequence[Feature], origin: Origin, cache: Path, work: Path) -> Setting:
+        return Setting(
+            features, self.collate, origin, self.options.epochs, self.options.batch_size, self.device, cache, work,
+            self.reporter,
         )  # fmt: skip
-        return TrainData(with_teacher_logits(features, logits), carrying_logits(self.collate), lengths(features))
 
     def _first_batch(self, objective: Objective, data: TrainData) -> dict[str, float]:
         """Run the objective once before anything is paid for, so that a loss that cannot work says so now."""

@@ -18,14 +18,12 @@ from compress.core.trace import Trace
 from compress.distill.teacher import Teacher
 from compress.losses.base import Loss
 
-TEACHER_LOGITS = "teacher_logits"
-
 
 class Objective(nn.Module):
     """`objective(batch) -> (total, terms)`.
 
     The student is a submodule. The teacher is not: it stays in eval mode, without gradients, out of every checkpoint,
-    whatever `train()` is called. A batch that carries `teacher_logits` needs no teacher run when no loss reads more.
+    whatever `train()` is called.
     """
 
     def __init__(
@@ -52,7 +50,6 @@ class Objective(nn.Module):
         self.wanted = wanted_of(
             compared, [p for p, loss in zip(pairs, losses, strict=True) if loss.needs_teacher], side=1
         )
-        self.logits_only = self.wanted == Wanted(logits=True)
         self.projections = nn.ModuleDict()
         if teacher is not None:
             teacher.want(self.wanted)
@@ -64,7 +61,7 @@ class Objective(nn.Module):
     def forward(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum and each unweighted term, by name (`name#3`: the third loss, whose name came before)."""
         student = self._student_tap(batch)
-        teacher = self._look(batch) if self.needs_teacher else None
+        teacher = self.teacher.trace(batch) if self.needs_teacher and self.teacher is not None else None
         total: Tensor | None = None
         terms: dict[str, Tensor] = {}
         for index, loss in enumerate(self.losses):
@@ -80,17 +77,6 @@ class Objective(nn.Module):
         self._student_tap.close()
         if self.teacher is not None:
             self.teacher.close()
-
-    def _look(self, batch: Mapping[str, Tensor]) -> Trace:
-        if self.logits_only and TEACHER_LOGITS in batch:
-            return Trace(
-                mask=batch["attention_mask"].bool(),
-                logits=batch[TEACHER_LOGITS],
-                outputs=batch.get("outputs"),
-                labels=batch.get("labels"),
-            )
-        assert self.teacher is not None
-        return self.teacher.trace(batch)
 
     def _projected(self, index: int, student: Trace) -> Trace:
         if str(index) not in self.projections or student.hidden is None:

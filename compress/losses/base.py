@@ -19,12 +19,14 @@ class Loss(Options):
 
     needs: what must be captured of both models (`logits`, `hidden`, `attention`).
     needs_teacher, needs_labels: whether the second trace, or labels in the first, must be there.
+    takes_largest: whether the teacher's largest logits and the mass of the rest are enough for it.
     projects: whether hidden states of unequal width are projected for it before it is called.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
     needs_teacher: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = False
+    takes_largest: ClassVar[bool] = False
     paper: ClassVar[str] = ""
     projects: ClassVar[bool] = False
 

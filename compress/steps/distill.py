@@ -7,15 +7,16 @@ from typing import Annotated, Any, ClassVar
 
 import torch
 import transformers
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from compress.core.errors import Fault, InputError
-from compress.core.hashing import tree_sha256
-from compress.core.options import Choice, CorpusRef, ModelSource
+from compress.core.options import Choice, CorpusRef, ModelSource, SignalsRef
 from compress.corpora.corpus import Corpus
 from compress.distill.checks import check_head, check_labels, check_quality, check_vocabulary
 from compress.distill.distillation import Distillation
+from compress.distill.thrifty import TeacherMode
 from compress.losses.base import LOSSES, Loss
+from compress.signals.store import Signals
 from compress.steps.base import STEPS, Context, Step
 from compress.students.base import STUDENTS, StudentArchitecture
 from compress.students.inherit import architecture_facts
@@ -42,8 +43,24 @@ class Distill(Step, TrainOptions):
     student: Annotated[StudentArchitecture, Choice(STUDENTS)] = Field(description="the student's shape and start")
     start: ModelSource | None = Field(None, description="a model of the same shape whose body the student starts from")
     losses: list[Annotated[Loss, Choice(LOSSES)]] = Field(min_length=1, description="the weighted terms")
+    signals: SignalsRef | None = Field(
+        None, description="what a `label` step stored of this teacher; null: `teacher_mode` decides"
+    )
+    teacher_mode: TeacherMode = Field(
+        "auto",
+        description="without `signals`: live runs the teacher for every batch, stored once for every row; auto takes "
+        "what costs less and says so (stored hidden states and attention are rounded to fp16)",
+    )
     max_length: int | None = Field(None, ge=8, le=8192, description="longest input in tokens; null: the teacher's")
     seed: int | None = Field(None, ge=0, lt=2**32, description="null: the recipe's seed")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Distill:
+        if self.signals is not None and self.teacher_mode == "live":
+            raise ValueError("signals: are not read when `teacher_mode` is live; leave one of the two out")
+        if self.signals is not None and not any(loss.needs_teacher for loss in self.losses):
+            raise ValueError("signals: no loss compares with a teacher, so nothing would read them; leave them out")
+        return self
 
     def files(self) -> list[Path]:
         """The folders of models that are given by path."""
@@ -80,8 +97,9 @@ class Distill(Step, TrainOptions):
         uses_teacher = any(loss.needs_teacher for loss in self.losses)
         fitted = work.fit(
             student, teacher.model if uses_teacher else None, self.losses, work=context.work,
-            cache=context.cache or context.work.parent, identity=[_identity(source, teacher), corpus.key],
-            seed=context.seed, evaluated=trained_head, label=context.name,
+            cache=context.cache or context.work.parent, origin=work.origin(source, teacher.commit),
+            teacher_mode=self.teacher_mode, signals=self._signals(context), seed=context.seed,
+            evaluated=trained_head, label=context.name,
         )  # fmt: skip
         measured |= fitted
         for split in ("dev", "test"):
@@ -106,6 +124,10 @@ class Distill(Step, TrainOptions):
             check_labels(teacher.labels, corpus.labels, source, context.reporter)
         return teacher, head
 
+    def _signals(self, context: Context) -> Signals | None:
+        # The run has checked the artifact's hashes when it handed the folder out.
+        return None if self.signals is None else Signals.open(context.folder(self.signals), hashed=False)
+
     def _student(self, teacher: Loaded, task: Task, context: Context) -> tuple[transformers.PreTrainedModel, Any]:
         torch.manual_seed(context.seed)
         built = self.student.build(teacher.model, getattr(transformers, task.auto_class))
@@ -129,8 +151,3 @@ class Distill(Step, TrainOptions):
         if strange:
             raise InputError(f"{source}: is not of the student's shape ({', '.join(strange[:3])} do not fit)")
         return built.model, {**built.inherited, "start": self.start}
-
-
-def _identity(source: str, teacher: Loaded) -> str:
-    """What tells one teacher's logits from another's: the content of its folder, or a hub name and its commit."""
-    return tree_sha256(Path(source)) if Path(source).is_dir() else f"{source}@{teacher.commit}"
