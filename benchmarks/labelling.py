@@ -39,8 +39,8 @@ def main() -> None:
         job = {"label": label_rows, "read": read_rows}[options.job]
         print(json.dumps(job(options.out, options.rows[0])))
         return
-    teacher = make_model(TEACHER, options.out / "teacher", make_corpus(options.out / "words"))
-    rows = [measured(options.out, count, teacher, options.keep_files) for count in sorted(options.rows)]
+    make_model(TEACHER, options.out / "teacher", make_corpus(options.out / "words"))
+    rows = [measured(options.out, count, options.keep_files) for count in sorted(options.rows)]
     print(record("labelling", [SEED], rows, claims(rows)))
 
 
@@ -54,7 +54,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measured(out: Path, count: int, teacher: Path, keep: bool) -> dict[str, Any]:
+def measured(out: Path, count: int, keep: bool) -> dict[str, Any]:
     """One row of the results: of a run before, or measured now."""
     done = out / f"rows-{count}.json"
     if done.is_file():

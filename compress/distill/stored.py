@@ -17,7 +17,7 @@ from compress.losses.base import Loss
 from compress.signals.arrays import padded, trace_of
 from compress.signals.content import batch_keys
 from compress.signals.origin import Origin
-from compress.signals.store import Signals, zeros
+from compress.signals.store import Signals, empty
 
 
 class StoredTeacher(Teacher):
@@ -59,7 +59,9 @@ class StoredTeacher(Teacher):
         self.found += int(there.sum())
         if not bool(there.all()):
             self._fill(states, batch, ~there)
-        return trace_of({name: state.to(mask.device) for name, state in states.items()}, batch, self.depth)
+        return trace_of(
+            {name: state.to(mask.device) for name, state in states.items()}, batch, self.depth, self.signals.facts.form
+        )
 
     def measured(self) -> dict[str, Any]:
         """Where the rows came from, for a manifest."""
@@ -71,7 +73,7 @@ class StoredTeacher(Teacher):
             self._live.close()
 
     def _stored(self, places: np.ndarray, there: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        states = {name: zeros(self.signals, name, *mask.shape) for name in self._names}
+        states = {name: empty(self.signals, name, *mask.shape) for name in self._names}
         read = self.signals.read(places[there.numpy()], self._names)
         for name, values in read.items():
             states[name][mask & there[:, None] if self.signals.by_token(name) else there] = values

@@ -22,11 +22,10 @@ from compress.core.reporter import Reporter
 from compress.core.trace import Trace
 from compress.distill.stored import StoredTeacher
 from compress.distill.teacher import LiveTeacher, Teacher
-from compress.signals.keep import Kept
+from compress.signals.keep import PARTS, Kept
 from compress.signals.maker import Look, Maker, draws, identity_of, probe
 from compress.signals.origin import Origin
 from compress.signals.ranks import Ranks
-from compress.signals.shards import Part
 from compress.signals.store import Facts, Signals, open_shards
 from compress.train.batches import Batch, Collate, Feature
 from compress.train.place import arithmetic
@@ -36,7 +35,7 @@ SAMPLES = 4  # batches that are timed, after one that is not
 DISK = 200e6  # bytes a second that a store is written and read with: a slow disk, or a page cache with casting
 FIND = 30e-6  # seconds to look one row up
 ROOM = 0.5  # share of the free disk that a store may take by itself
-NOTE = "teacher-mode.json"
+NOTE = "teacher-mode"
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ class ThriftyTeacher(Teacher):
         """Decide, and run the teacher over the rows once when that is cheaper. Raises JobError when that fails."""
         self.live.want(wanted)
         kept = Kept(wanted)
-        self.decision = self._recalled() or self._decided(kept)
+        self.decision = self._recalled(kept) or self._decided(kept)
         if self.decision.mode == "stored":
             self._inner = StoredTeacher(self._label(kept), live=self.live, name="the stored signals")
             self._inner.want(wanted)
@@ -117,7 +116,7 @@ class ThriftyTeacher(Teacher):
 
     def _maker(self, kept: Kept) -> Maker:
         setting, look = self.setting, self._look
-        form = probe(look, setting.collate, setting.features[:8], kept)
+        form = probe(look, setting.collate, setting.features, kept)
         folder = setting.cache / f"signals-{identity_of(setting.origin, kept)[:32]}"
         return Maker(
             folder, setting.origin, kept, look, setting.collate, form, ranks=Ranks.of(),
@@ -132,20 +131,27 @@ class ThriftyTeacher(Teacher):
             names = replace(maker, ranks=Ranks()).make(features, len(features), label)
         return open_shards(maker.folder, names, Facts(maker.origin, kept, maker.form, self.depth, self.width))
 
-    def _recalled(self) -> Decision | None:
+    def _note(self, kept: Kept) -> Path:
+        return self.setting.work / f"{NOTE}-{identity_of(self.setting.origin, kept)[:16]}.json"
+
+    def _recalled(self, kept: Kept) -> Decision | None:
         """The decision of this step's interrupted run."""
         try:
-            held = Decision(**json.loads((self.setting.work / NOTE).read_text(encoding="utf-8")))
+            held = Decision(**json.loads(self._note(kept).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
         return held if held.asked == self.asked else None
 
     def _decided(self, kept: Kept) -> Decision:
-        decision = Decision("stored", self.asked, "asked for") if self.asked == "stored" else self._cheaper(kept)
-        self.setting.work.mkdir(parents=True, exist_ok=True)
-        beside = self.setting.work / f".{NOTE}-{os.getpid()}"
+        decision = Decision("live" if self.asked == "live" else "stored", self.asked, "asked for")
+        if self.asked == "auto":
+            decision = self._cheaper(kept)
+            self.setting.reporter.note(said(decision, self.setting.epochs))
+        note = self._note(kept)
+        note.parent.mkdir(parents=True, exist_ok=True)
+        beside = note.with_name(f".{note.name}-{os.getpid()}")
         write_json(beside, asdict(decision))
-        os.replace(beside, self.setting.work / NOTE)
+        os.replace(beside, note)
         return decision
 
     def _cheaper(self, kept: Kept) -> Decision:
@@ -158,13 +164,17 @@ class ThriftyTeacher(Teacher):
             pace = seconds_per_row(self._look, setting)
         except JobError as error:
             return Decision("live", self.asked, str(error))
-        decision = estimate(lacking, maker, pace, setting)
-        live, stored = decision.live_seconds or 0.0, decision.stored_seconds or 0.0
-        setting.reporter.note(
-            f"teacher: {decision.mode} (live about {live:.0f} s over {setting.epochs:g} epochs, stored about "
-            f"{stored:.0f} s with {(decision.write_bytes or 0) / 1e6:.0f} MB to write; {decision.why})"
-        )
-        return decision
+        return estimate(lacking, maker, pace, setting)
+
+
+def said(decision: Decision, epochs: float) -> str:
+    """The decision with both numbers, for people."""
+    if decision.live_seconds is None or decision.stored_seconds is None:
+        return f"teacher: {decision.mode} ({decision.why})"
+    return (
+        f"teacher: {decision.mode} (live about {decision.live_seconds:.0f} s over {epochs:g} epochs, stored about "
+        f"{decision.stored_seconds:.0f} s with {(decision.write_bytes or 0) / 1e6:.0f} MB to write; {decision.why})"
+    )
 
 
 def seconds_per_row(look: Look, setting: Setting) -> float:
@@ -185,10 +195,10 @@ def seconds_per_row(look: Look, setting: Setting) -> float:
     return spent / rows
 
 
-def estimate(lacking: Sequence[Part], maker: Maker, pace: float, setting: Setting) -> Decision:
-    """Both ways in seconds. pace: seconds of a forward pass for one row."""
+def estimate(lacking: tuple[int, int], maker: Maker, pace: float, setting: Setting) -> Decision:
+    """Both ways in seconds. lacking: rows and tokens to label yet. pace: seconds of a forward pass for one row."""
     total = len(setting.features)
-    rows, tokens = sum(len(part.features) for part in lacking), sum(part.tokens() for part in lacking)
+    rows, tokens = lacking
     writes = maker.form.bytes_of(rows, tokens)
     read = maker.form.bytes_of(total, sum(len(row["input_ids"]) for row in setting.features)) * setting.epochs
     live = setting.epochs * total * pace
@@ -198,7 +208,7 @@ def estimate(lacking: Sequence[Part], maker: Maker, pace: float, setting: Settin
     fits = writes < ROOM * free
     mode: Literal["live", "stored"] = "stored" if fits and stored < live else "live"
     why = "the cheaper way" if fits else f"only {free / 1e9:.1f} GB of disk are free"
-    if mode == "stored" and maker.kept.wanted != Wanted(logits=True) and maker.form.token_bytes:
+    if mode == "stored" and any(getattr(maker.kept.wanted, part) for part in PARTS):
         why += "; states are rounded to fp16"
     return Decision(mode, "auto", why, _rounded(live), _rounded(stored), writes, free)
 

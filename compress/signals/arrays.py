@@ -26,13 +26,17 @@ TOP = ("top.values", "top.index", "top.rest")
 
 @dataclass(frozen=True)
 class Form:
-    """The arrays of a store: name to shape of one entry, which of them have an entry for each token, number of outputs
-    of the head (0 without logits), and bytes of a row and of a token.
+    """The arrays of a store: name to shape of one entry, and which of them have an entry for each token.
+
+    outputs: the head's outputs, 0 without logits. tokens_last: logits are `[b, c, s]`, scores of tokens; fill: what
+    they are where padding is. row_bytes, token_bytes: of one row, and of one token.
     """
 
     shapes: dict[str, list[int]]
     by_token: list[str]
     outputs: int
+    tokens_last: bool
+    fill: float
     row_bytes: int
     token_bytes: int
 
@@ -45,7 +49,10 @@ ROW_OVERHEAD = 48  # key and offset in the shard, key and place in the index
 
 
 def form_of(trace: Trace, kept: Kept) -> Form:
-    """The form of arrays, from a trace of any batch."""
+    """The form of arrays, from a trace of any batch. Raises InputError for the largest of logits over tokens."""
+    last = trace.logits is not None and tokens_last(trace.logits, trace.mask)
+    if last and kept.top is not None:
+        raise InputError("keep: this task's outputs are scores of tokens, all of which are kept; leave `top` out")
     found = flat(trace, kept)
     tokens, rows = int(trace.mask.sum()), len(trace.mask)
     by_token = [name for name, (values, each) in found.items() if each]
@@ -54,15 +61,27 @@ def form_of(trace: Trace, kept: Kept) -> Form:
         return sum(v.nbytes // (tokens if each else rows) for v, token in found.values() if token == each)
 
     shapes = {name: list(values.shape[1:]) for name, (values, _) in found.items()}
-    outputs = 0 if trace.logits is None else trace.logits.shape[-1]
-    return Form(shapes, sorted(by_token), outputs, size(False), size(True))
+    logits = padded(trace, kept.wanted).get("logits")
+    outputs = 0 if logits is None else logits.shape[-1]
+    return Form(shapes, sorted(by_token), outputs, last, _fill(trace, logits, last), size(False), size(True))
+
+
+def tokens_last(logits: Tensor, mask: Tensor) -> bool:
+    """Whether logits are scores of tokens `[b, c, s]`, not scores of classes."""
+    return logits.dim() == 3 and logits.shape[1] != mask.shape[1]
+
+
+def _fill(trace: Trace, logits: Tensor | None, last: bool) -> float:
+    """What scores of tokens are where padding is: a softmax over tokens must see it there too."""
+    return float(logits[~trace.mask].max()) if logits is not None and last and not bool(trace.mask.all()) else 0.0
 
 
 def padded(trace: Trace, wanted: Wanted) -> dict[str, Tensor]:
-    """What is wanted of a trace, each `[b, ...]` or, by token, `[b, s, ...]`."""
+    """What is wanted of a trace, each `[b, ...]` or, by token, `[b, s, ...]` (scores of tokens too)."""
     found: dict[str, Tensor] = {}
     if wanted.logits and trace.logits is not None:
-        found["logits"] = trace.logits
+        turned = tokens_last(trace.logits, trace.mask)
+        found["logits"] = trace.logits.transpose(1, 2) if turned else trace.logits
     if wanted.embedding and trace.embedding is not None:
         found["embedding"] = trace.embedding
     held = {"hidden": (trace.hidden, wanted.hidden), "values": (trace.values, wanted.values)}
@@ -121,8 +140,9 @@ def expanded(values: Tensor, index: Tensor, rest: Tensor, outputs: int) -> Tenso
     return full.scatter(-1, index.long(), values)
 
 
-def trace_of(states: Mapping[str, Tensor], batch: Mapping[str, Tensor], depth: int) -> Trace:
+def trace_of(states: Mapping[str, Tensor], batch: Mapping[str, Tensor], depth: int, form: Form) -> Trace:
     """The trace of padded states, with what else a batch says of its rows."""
+    logits = states.get("logits")
     layers: dict[str, dict[int, Tensor]] = {"hidden": {}, "queries": {}, "keys": {}, "values": {}}
     for name, state in states.items():
         part, _, layer = name.partition(".")
@@ -131,7 +151,7 @@ def trace_of(states: Mapping[str, Tensor], batch: Mapping[str, Tensor], depth: i
     given: dict[str, Any] = {name: batch.get(name) for name in ("outputs", "labels", "groups")}
     return Trace(
         mask=batch["attention_mask"].bool(),
-        logits=states.get("logits"),
+        logits=logits.transpose(1, 2) if logits is not None and form.tokens_last else logits,
         embedding=states.get("embedding"),
         depth=depth,
         **layers,

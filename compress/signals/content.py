@@ -7,7 +7,7 @@ augmentation or a resume, and nothing would say so.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,19 +16,13 @@ from torch import Tensor
 Keys = np.ndarray[Any, np.dtype[np.uint64]]
 
 
-def feature_keys(features: Sequence[Mapping[str, Any]]) -> Keys:
-    """Keys `[n, 2]` of encoded rows (`input_ids`, `token_type_ids` when there are any)."""
-    return _joined([_digest(row["input_ids"], row.get("token_type_ids")) for row in features])
-
-
 def batch_keys(batch: Mapping[str, Tensor]) -> Keys:
-    """Keys `[b, 2]` of the rows of a padded batch, the same as of their features: padding does not count."""
+    """Keys `[b, 2]` of the rows of a padded batch; padding and neighbours do not count."""
     real = batch["attention_mask"].bool().cpu().numpy()
     ids = batch["input_ids"].cpu().numpy()
     types = batch["token_type_ids"].cpu().numpy() if "token_type_ids" in batch else None
-    return _joined(
-        [_digest(ids[row][kept], None if types is None else types[row][kept]) for row, kept in enumerate(real)]
-    )
+    digests = [_digest(ids[row][kept], None if types is None else types[row][kept]) for row, kept in enumerate(real)]
+    return np.frombuffer(b"".join(digests), dtype="<u8").reshape(-1, 2).astype(np.uint64, copy=False)
 
 
 def _digest(ids: Any, types: Any) -> bytes:
@@ -37,7 +31,3 @@ def _digest(ids: Any, types: Any) -> bytes:
     if types is not None and np.any(types):
         told.update(b"|types|" + np.asarray(types, dtype="<i4").tobytes())
     return told.digest()
-
-
-def _joined(digests: Sequence[bytes]) -> Keys:
-    return np.frombuffer(b"".join(digests), dtype="<u8").reshape(-1, 2).astype(np.uint64, copy=False)

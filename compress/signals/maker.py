@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -59,18 +59,26 @@ class Maker:
         self.folder.mkdir(parents=True, exist_ok=True)
         names: list[str] = []
         with self.reporter.progress(label, total) as bar:
-            for number, part in enumerate(parts(features, self.form)):
+            for number, part in enumerate(self._parts(features)):
                 names.append(part.name(self.identity))
                 if self.ranks.mine(number) and not self._whole(names[-1]):
                     self._write(names[-1], part)
-                bar.advance(len(part.features))
+                bar.advance(part.features)
         if not names:
             raise InputError(f"{label}: the split has no rows; leave it out of `splits`")
         return names
 
-    def lacking(self, features: Iterable[Feature]) -> list[Part]:
-        """The parts of these rows whose shards are not there."""
-        return [part for part in parts(features, self.form) if note_of(self.folder, part.name(self.identity)) is None]
+    def lacking(self, features: Iterable[Feature]) -> tuple[int, int]:
+        """Rows and tokens whose shards are not there."""
+        found = (part.lengths for part in self._parts(features) if self._note(part) is None)
+        counts = [(len(lengths), sum(lengths)) for lengths in found]
+        return sum(rows for rows, _ in counts), sum(tokens for _, tokens in counts)
+
+    def _parts(self, features: Iterable[Feature]) -> Iterator[Part]:
+        return parts(features, self.collate, self.form, self.batch_size)
+
+    def _note(self, part: Part) -> dict[str, Any] | None:
+        return note_of(self.folder, part.name(self.identity))
 
     def _whole(self, name: str) -> bool:
         note = note_of(self.folder, name)
@@ -82,14 +90,12 @@ class Maker:
 
     def _write(self, name: str, part: Part) -> None:
         batches: list[dict[str, tuple[Tensor, bool]]] = []
-        for start in range(0, len(part.features), self.batch_size):
-            rows = part.features[start : start + self.batch_size]
+        for batch, (first, last) in zip(part.batches, part.places, strict=True):
             self.ranks.breathe(self.folder)
             try:
-                batches.append(flat(self.look(self.collate(rows, torch.Generator().manual_seed(0))), self.kept))
+                batches.append(flat(self.look(batch), self.kept))
             except JobError as error:
-                places = part.places[start : start + len(rows)]
-                raise JobError(f"{error} (among rows {min(places)} to {max(places)})") from error
+                raise JobError(f"{error} (among rows {first} to {last})") from error
         write_shard(self.folder, name, part, batches)
 
 
@@ -99,16 +105,19 @@ def identity_of(origin: Origin, kept: Kept) -> str:
 
 
 def probe(look: Look, collate: Collate, features: Sequence[Feature], kept: Kept) -> Form:
-    """The form of the arrays, from two rows. Raises InputError for a task that draws its inputs anew each time."""
-    rows = list(itertools.islice(features, 8))
-    if not rows:
+    """The form of the arrays, from the shortest and the longest row, so that there is padding.
+
+    Raises InputError when there are no rows, and for a task that draws its inputs anew each time.
+    """
+    if not features:
         raise InputError("there are no rows to label: the split is empty")
-    if draws(collate, rows):
+    if draws(collate, features):
         raise InputError(
             "this task hides other tokens in every batch, so no row comes twice and nothing stored would be found; "
             "label a corpus of another task (its `unlabeled` split, say), or use `teacher_mode: live`"
         )
-    return form_of(look(collate(rows[:2], torch.Generator().manual_seed(0))), kept)
+    by_length = sorted(features, key=lambda row: len(row["input_ids"]))
+    return form_of(look(collate([by_length[0], by_length[-1]], torch.Generator().manual_seed(0))), kept)
 
 
 def draws(collate: Collate, features: Sequence[Feature]) -> bool:

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,8 @@ from compress.core.artifact import write_json
 from compress.core.errors import JobError
 from compress.core.hashing import digest, file_sha256
 from compress.signals.arrays import Form
-from compress.signals.content import Keys, feature_keys
-from compress.train.batches import Feature
+from compress.signals.content import Keys, batch_keys
+from compress.train.batches import Batch, Collate, Feature
 
 SUFFIX = ".safetensors"
 ROWS, TOKENS, BYTES = 8192, 1 << 20, 32 << 20  # a shard ends at the first of these: one is in memory at a time
@@ -35,40 +35,66 @@ SPARE = 64 << 20  # bytes that are left free on a disk
 
 @dataclass(frozen=True)
 class Part:
-    """The rows of one shard, longest first, each content once. places: their numbers in the split."""
+    """The rows of one shard in padded batches, longest first, each content once.
 
-    features: list[Feature]
+    keys: `[n, 2]`, in the order of the batches. lengths: tokens of each row. places: for each batch the first and the
+    last of its rows in the split. features: how many it was made of.
+    """
+
+    batches: list[Batch]
     keys: Keys
-    places: list[int]
+    lengths: list[int]
+    places: list[tuple[int, int]]
+    features: int
 
     def name(self, identity: str) -> str:
         """The shard's name under an identity of its signals."""
         return digest([identity, self.keys.tobytes().hex()])[:32]
 
-    def tokens(self) -> int:
-        """Tokens of all rows."""
-        return sum(len(row["input_ids"]) for row in self.features)
 
+def parts(features: Iterable[Feature], collate: Collate, form: Form, batch_size: int) -> Iterator[Part]:
+    """Rows cut into shards, in order; the same rows give the same shards on every process, whatever the batch size.
 
-def parts(features: Iterable[Feature], form: Form) -> Iterator[Part]:
-    """Rows cut into shards, in order; the same rows give the same shards on every process."""
+    The rows are those of the batches, which may be more than the features: a pair of texts can be two.
+    """
     held: list[Feature] = []
     first, tokens = 0, 0
     for number, feature in enumerate(features):
         held.append(feature)
         tokens += len(feature["input_ids"])
         if len(held) >= ROWS or tokens >= TOKENS or form.bytes_of(len(held), tokens) >= BYTES:
-            yield _part(held, first)
+            yield _part(held, first, collate, batch_size)
             held, tokens, first = [], 0, number + 1
     if held:
-        yield _part(held, first)
+        yield _part(held, first, collate, batch_size)
 
 
-def _part(features: list[Feature], first: int) -> Part:
-    keys = feature_keys(features)
-    _, once = np.unique(keys, axis=0, return_index=True)
-    order = sorted(once.tolist(), key=lambda row: (-len(features[row]["input_ids"]), row))
-    return Part([features[row] for row in order], keys[order], [first + row for row in order])
+def _part(features: list[Feature], first: int, collate: Collate, batch_size: int) -> Part:
+    order = sorted(range(len(features)), key=lambda row: (-len(features[row]["input_ids"]), row))
+    seen: set[tuple[int, ...]] = set()
+    part = Part([], np.empty((0, 2), dtype=np.uint64), [], [], len(features))
+    keys = []
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        batch = collate([features[row] for row in rows], torch.Generator().manual_seed(0))
+        own = batch_keys(batch)
+        new = _first_times(own, seen)
+        if any(new):
+            chosen = torch.tensor(new)
+            part.batches.append({name: value[chosen] for name, value in batch.items() if len(value) == len(new)})
+            part.lengths.extend(part.batches[-1]["attention_mask"].sum(-1).tolist())
+            part.places.append((first + min(rows), first + max(rows)))
+            keys.append(own[new])
+    return replace(part, keys=np.concatenate(keys))
+
+
+def _first_times(keys: Keys, seen: set[tuple[int, ...]]) -> list[bool]:
+    """Which keys were not seen before; all of them are now."""
+    new = []
+    for key in map(tuple, keys.tolist()):
+        new.append(key not in seen)
+        seen.add(key)
+    return new
 
 
 def write_shard(folder: Path, name: str, part: Part, batches: list[dict[str, tuple[Tensor, bool]]]) -> None:
@@ -76,8 +102,7 @@ def write_shard(folder: Path, name: str, part: Part, batches: list[dict[str, tup
 
     Raises JobError when the disk is full.
     """
-    lengths = [len(row["input_ids"]) for row in part.features]
-    offsets = torch.tensor([0, *lengths]).cumsum(0)
+    offsets = torch.tensor([0, *part.lengths]).cumsum(0)
     arrays = {key: torch.cat([batch[key][0] for batch in batches]) for key in batches[0]}
     arrays |= {"row.keys": torch.from_numpy(part.keys.view(np.int64)), "row.offsets": offsets}
     size = sum(values.nbytes for values in arrays.values())
@@ -86,7 +111,7 @@ def write_shard(folder: Path, name: str, part: Part, batches: list[dict[str, tup
     try:
         save_file(arrays, beside)
         sync(beside)
-        note = {"sha256": file_sha256(beside), "bytes": beside.stat().st_size, "rows": len(lengths)}
+        note = {"sha256": file_sha256(beside), "bytes": beside.stat().st_size, "rows": len(part.lengths)}
         os.replace(beside, folder / f"{name}{SUFFIX}")
         write_json(folder / f".{name}-{os.getpid()}.json", {**note, "tokens": int(offsets[-1])})
         os.replace(folder / f".{name}-{os.getpid()}.json", folder / f"{name}.json")

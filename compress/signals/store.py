@@ -188,7 +188,7 @@ def open_shards(folder: Path, names: Sequence[str], facts: Facts) -> Signals:
     return Signals(folder, names, index, facts)
 
 
-def zeros(signals: Signals, name: str, rows: int, tokens: int) -> Tensor:
-    """An empty padded array for a batch: `[b, ...]`, or by token `[b, s, ...]`."""
+def empty(signals: Signals, name: str, rows: int, tokens: int) -> Tensor:
+    """A padded array of a batch before its rows are put in: `[b, ...]`, or by token `[b, s, ...]`."""
     lead = (rows, tokens) if signals.by_token(name) else (rows,)
-    return torch.zeros(*lead, *signals.shape(name))
+    return torch.full((*lead, *signals.shape(name)), signals.facts.form.fill if name == "logits" else 0.0)

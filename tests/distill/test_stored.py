@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,14 @@ from compress.losses.hard_ce import HardCE
 from compress.losses.hidden_mse import HiddenMSE
 from compress.losses.logits_kl import LogitsKL
 from compress.losses.logits_mse import LogitsMSE
+from compress.signals.arrays import form_of
 from compress.signals.keep import Keep
-from compress.signals.store import Signals
+from compress.signals.maker import Maker, looking, probe
+from compress.signals.store import Facts, Signals, open_shards
+from compress.tasks.classify import Classify
+from compress.train.batches import Batch, Feature
 from tests.models import tiny
-from tests.signals.made import TASK, batch_of, origin, rows, store_of
+from tests.signals.made import COLLATE, TASK, batch_of, keys_of, look_of, origin, rows, store_of
 
 WANTED = Wanted(hidden=frozenset({0, 2}), attention=frozenset({2}), values=frozenset({1}), logits=True, embedding=True)
 
@@ -155,3 +160,51 @@ def test_an_objective_gives_the_same_terms_from_the_store(tmp_path: Path) -> Non
         objective.close()
     assert terms[0].keys() == terms[1].keys()
     assert all(torch.allclose(terms[0][name], terms[1][name], rtol=1e-5) for name in terms[0])
+
+
+class Spans(Classify):
+    """Scores of tokens `[b, 2, s]`, as extractive answering has them, with a large negative number at padding."""
+
+    def read(self, outputs: Any, batch: Mapping[str, Tensor]) -> Tensor:
+        """Two numbers of each token's state."""
+        raw = outputs.hidden_states[-1][..., :2].transpose(1, 2)
+        return raw.masked_fill(batch["attention_mask"][:, None, :] == 0, -1e4)
+
+
+def test_scores_of_tokens_keep_their_shape_and_their_filling(tmp_path: Path) -> None:
+    """A softmax over tokens that sees zeros where padding is gives every short text another distribution."""
+    features, task = rows(12), Spans()
+    model = tiny("bert", layers=2)
+    model.config.output_hidden_states = True
+    kept = Keep().of(2, "fp16")
+    device = torch.device("cpu")
+    with looking(model, kept.wanted, read=task.read, pool=task.pool, device=device, precision="fp32") as look:
+        form = probe(look, COLLATE, features, kept)
+        maker = Maker(tmp_path, origin(), kept, look, COLLATE, form, 5)
+        names = maker.make(features, 12, "rows")
+        batch = batch_of([features[7], features[2], features[11]])
+        live = look(batch).logits
+    assert form.tokens_last and form.fill == -1e4 and form.by_token == ["logits"]
+    teacher = StoredTeacher(open_shards(tmp_path, names, Facts(origin(), kept, form, 2, 16)))
+    teacher.want(Wanted())
+    got = teacher.trace(batch).logits
+    assert live is not None and got is not None and got.shape == live.shape
+    assert torch.allclose(got, live, atol=1e-6)
+    with pytest.raises(InputError, match="scores of tokens, all of which are kept"):
+        form_of(Trace(mask=batch["attention_mask"].bool(), logits=live), Keep(top=1).of(2, "fp16"))
+
+
+def test_two_texts_of_one_feature_are_two_rows(tmp_path: Path) -> None:
+    """Pairs for embeddings stand in a batch as two rows; a key for each feature would lose the second text."""
+    firsts, seconds = rows(6), rows(6, seed=5)
+    pairs = [{**one, "second": two["input_ids"]} for one, two in zip(firsts, seconds, strict=True)]
+
+    def collate(features: list[Feature], generator: torch.Generator) -> Batch:
+        return COLLATE([row for one in features for row in ({**one}, {**one, "input_ids": one["second"]})], generator)
+
+    kept = Keep().of(2, "fp16")
+    with look_of(kept) as look:
+        maker = Maker(tmp_path, origin(), kept, look, collate, probe(look, collate, pairs, kept), 2)
+        names = maker.make(pairs, 6, "pairs")
+    signals = open_shards(tmp_path, names, Facts(origin(), kept, maker.form, 2, 16))
+    assert len(signals) == 12 and bool((signals.find(keys_of([*firsts, *seconds])) >= 0).all())

@@ -119,7 +119,8 @@ def test_an_interrupted_run_decides_as_before(tmp_path: Path, monkeypatch: pytes
     again = teacher_of(tmp_path)
     again.want(LOGITS)
     assert first.measured()["mode"] == again.measured()["mode"] == "stored"
-    (tmp_path / "work" / NOTE).write_text("{")
+    (note,) = (tmp_path / "work").glob(f"{NOTE}-*.json")
+    note.write_text("{")
     anew = teacher_of(tmp_path, cache=tmp_path / "empty")
     anew.want(LOGITS)
     assert anew.measured()["mode"] == "live"

@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from compress.signals.content import Keys, batch_keys
 from compress.signals.keep import Dtype, Keep, Kept
 from compress.signals.maker import Look, Maker, looking, probe
 from compress.signals.origin import Origin
@@ -71,6 +73,11 @@ def store_of(
         maker = maker_of(folder, look, kept, features)
         names = maker.make(features, len(features), "rows")
     return open_shards(folder, names, Facts(origin(), kept, maker.form, 2, 16))
+
+
+def keys_of(features: list[Feature]) -> Keys:
+    """Keys of rows, each as it stands alone."""
+    return np.concatenate([batch_keys(batch_of([feature])) for feature in features])
 
 
 def batch_of(features: list[Feature], **others: Any) -> dict[str, Any]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from compress.signals.content import batch_keys, feature_keys
-from tests.signals.made import batch_of, rows
+from compress.signals.content import batch_keys
+from compress.tasks.batch import pad
+from tests.signals.made import batch_of, keys_of, rows
 
 
-def test_a_row_has_one_key_in_features_and_in_any_batch() -> None:
+def test_a_row_has_one_key_alone_and_in_any_batch() -> None:
     """A key that padding, neighbours or order change would lose the row after the first shuffle."""
     features = rows(20)
-    keys = feature_keys(features)
+    keys = keys_of(features)
     order = torch.randperm(20, generator=torch.Generator().manual_seed(1)).tolist()
     for start in range(0, 20, 6):
         chosen = order[start : start + 6]
@@ -30,18 +31,14 @@ def test_padding_on_the_left_does_not_count() -> None:
 def test_token_types_count_only_when_they_say_something() -> None:
     """A pair cut elsewhere is another row; a tokenizer that leaves out zeros means the same one."""
     ids = [5, 6, 7, 8]
-    plain, zero, pair, other = feature_keys(
-        [
-            {"input_ids": ids},
-            {"input_ids": ids, "token_type_ids": [0, 0, 0, 0]},
-            {"input_ids": ids, "token_type_ids": [0, 0, 1, 1]},
-            {"input_ids": ids, "token_type_ids": [0, 1, 1, 1]},
-        ]
-    ).tolist()
+    (plain,) = batch_keys(pad([{"input_ids": ids}], 0)).tolist()
+    types = ([0, 0, 0, 0], [0, 0, 1, 1], [0, 1, 1, 1])
+    batch = pad([{"input_ids": ids, "token_type_ids": held} for held in types], 0)
+    zero, pair, other = batch_keys(batch).tolist()
     assert plain == zero and plain != pair and pair != other
 
 
 def test_rows_that_look_alike_differ() -> None:
     """Keys over joined text (12, 3 and 1, 23) or without the length would mix rows up."""
-    keys = feature_keys([{"input_ids": ids} for ids in ([12, 3], [1, 23], [12, 3, 0], [0, 12, 3], [])])
-    assert len({tuple(key) for key in keys.tolist()}) == 5
+    keys = batch_keys(pad([{"input_ids": ids} for ids in ([12, 3], [1, 23], [12, 3, 0], [0, 12, 3])], 0))
+    assert len({tuple(key) for key in keys.tolist()}) == 4

@@ -104,7 +104,7 @@ def test_what_decides_a_signal_decides_the_shard(tmp_path: Path) -> None:
     features = rows(10)
     with look_of(KEPT) as look:
         maker = maker_of(tmp_path, look, KEPT, features)
-    (part,) = shards.parts(features, maker.form)
+    (part,) = shards.parts(features, COLLATE, maker.form, 4)
     other = [Maker(**{**vars(maker), "kept": Keep(hidden=[1]).of(2, "bf16")})]
     for change in (
         {"teacher": "x"},
@@ -116,7 +116,11 @@ def test_what_decides_a_signal_decides_the_shard(tmp_path: Path) -> None:
         other.append(Maker(**{**vars(maker), "origin": type(maker.origin)(**{**maker.origin.as_json(), **change})}))
     names = {each.identity for each in (maker, *other)}
     assert len(names) == 7 and len({part.name(name) for name in names}) == 7
-    assert part.name(maker.identity) != next(shards.parts(rows(10, seed=4), maker.form)).name(maker.identity)
+    assert part.name(maker.identity) != next(shards.parts(rows(10, seed=4), COLLATE, maker.form, 4)).name(
+        maker.identity
+    )
+    (again,) = shards.parts(features, COLLATE, maker.form, 7)
+    assert again.name(maker.identity) == part.name(maker.identity)
 
 
 def test_shards_end_by_bytes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,9 +129,9 @@ def test_shards_end_by_bytes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with look_of(KEPT) as look:
         maker = maker_of(tmp_path, look, KEPT, features)
     monkeypatch.setattr(shards, "BYTES", 2000)
-    made = list(shards.parts(features, maker.form))
-    assert len(made) > 5 and sum(len(part.features) for part in made) == 60
-    assert all(maker.form.bytes_of(len(part.features), part.tokens()) < 2000 + 500 for part in made)
+    made = list(shards.parts(features, COLLATE, maker.form, 4))
+    assert len(made) > 5 and sum(part.features for part in made) == 60
+    assert all(maker.form.bytes_of(part.features, sum(part.lengths)) < 2000 + 500 for part in made)
 
 
 def test_a_disk_without_room_is_said_before_the_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,11 +10,10 @@ import torch
 from compress.core.errors import InputError, JobError
 from compress.signals import store as store_module
 from compress.signals.arrays import expanded, largest
-from compress.signals.content import feature_keys
 from compress.signals.keep import Dtype, Keep
 from compress.signals.shards import SUFFIX
 from tests.models import tiny
-from tests.signals.made import EVERYTHING, batch_of, look_of, rows, store_of
+from tests.signals.made import EVERYTHING, batch_of, keys_of, look_of, rows, store_of
 
 
 @pytest.mark.parametrize(("dtype", "off"), [("fp32", 1e-6), ("fp16", 2.0**-10), ("bf16", 2.0**-7)])
@@ -27,7 +26,7 @@ def test_rows_come_back_as_the_teacher_said_them(dtype: Dtype, off: float, tmp_p
     with look_of(kept) as look:
         for feature in (features[3], features[29], features[0]):
             trace = look(batch_of([feature]))
-            got = signals.read(signals.find(feature_keys([feature])), names)
+            got = signals.read(signals.find(keys_of([feature])), names)
             assert trace.logits is not None and trace.embedding is not None and trace.hidden is not None
             assert trace.queries is not None and trace.keys is not None and trace.values is not None
             assert torch.allclose(got["logits"], trace.logits, atol=1e-6)
@@ -59,14 +58,14 @@ def test_a_row_that_stands_twice_is_stored_once(tmp_path: Path) -> None:
     features = rows(5)
     signals = store_of(tmp_path, features * 3)
     assert len(signals) == 5
-    assert (signals.find(feature_keys(features * 3))[:, 0] == 0).all()
+    assert (signals.find(keys_of(features * 3))[:, 0] == 0).all()
 
 
 def test_pages_are_handed_back_and_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Mapped pages that are kept grow to the size of the store; released ones must still give the same numbers."""
     features = rows(12)
     signals = store_of(tmp_path, features)
-    places = signals.find(feature_keys(features))
+    places = signals.find(keys_of(features))
     before = signals.read(places, ["hidden.2"])["hidden.2"]
     monkeypatch.setattr(store_module, "TOUCHED", 1)
     monkeypatch.setattr(store_module, "OPEN", 1)
@@ -86,7 +85,7 @@ def test_the_largest_logits_and_the_mass_of_the_rest(tmp_path: Path) -> None:
     with look_of(Keep().of(2, "fp32"), model) as look:
         live = look(batch_of([features[4]])).logits
     assert live is not None
-    got = signals.read(signals.find(feature_keys([features[4]])), ["logits"])["logits"]
+    got = signals.read(signals.find(keys_of([features[4]])), ["logits"])["logits"]
     best = live.topk(3).indices
     assert got.shape == (1, 9)
     assert torch.allclose(got.softmax(-1).gather(-1, best), live.softmax(-1).gather(-1, best), atol=1e-6)
@@ -136,7 +135,7 @@ def test_an_index_that_points_elsewhere_is_not_believed(tmp_path: Path) -> None:
     path.write_bytes(bytes(content))
     again = type(signals)(signals.folder, signals.names, path, signals.facts)
     with pytest.raises(InputError, match="points at a wrong row"):
-        again.find(feature_keys(features))
+        again.find(keys_of(features))
 
 
 @pytest.mark.parametrize(

@@ -175,4 +175,5 @@ def test_the_decision_stands_in_the_manifest(scene: tuple[Path, Path], tmp_path:
     found = distilled(scene, tmp_path / "student")["measured"]["teacher_mode"]
     assert found["asked"] == "auto" and found["mode"] in ("live", "stored")
     assert found["live_seconds"] >= 0 and found["stored_seconds"] >= 0 and found["write_bytes"] > 0
-    assert json.loads((tmp_path / "student-work" / "teacher-mode.json").read_text())["mode"] == found["mode"]
+    (note,) = (tmp_path / "student-work").glob("teacher-mode-*.json")
+    assert json.loads(note.read_text())["mode"] == found["mode"]

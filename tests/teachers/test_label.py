@@ -15,10 +15,11 @@ from compress.core.artifact import ArtifactWriter, verify
 from compress.core.errors import InputError, JobError
 from compress.corpora.corpus import Corpus
 from compress.signals import shards
-from compress.signals.content import feature_keys
+from compress.signals.content import batch_keys
 from compress.signals.keep import Keep
 from compress.signals.store import Signals
 from compress.steps.base import Context
+from compress.tasks.batch import pad
 from compress.tasks.classify import Classify
 from compress.tasks.features import encode_rows
 from compress.train.folder import load_model
@@ -60,7 +61,7 @@ def test_the_step_writes_signals_of_train_and_unlabeled(scene: tuple[Path, Path]
     loaded = load_model(str(teacher), Classify.auto_class)
     rows = Corpus.open(corpus).texts("train")[:5] + Corpus.open(corpus).texts("unlabeled")[-3:]
     features = encode_rows(Classify(), loaded.tokenizer, [{"text": row["text"]} for row in rows], loaded.max_length)
-    got = signals.read(signals.find(feature_keys(features)), ["logits", "hidden.2"])
+    got = signals.read(signals.find(batch_keys(pad(features, loaded.tokenizer.pad_token_id))), ["logits", "hidden.2"])
     for number, feature in enumerate(features):
         with torch.no_grad():
             live = loaded.model(torch.tensor([feature["input_ids"]])).logits[0]
@@ -119,7 +120,11 @@ def test_killed_in_the_middle_and_run_again(scene: tuple[Path, Path], tmp_path: 
     assert _run(scene, tmp_path / "out", dies_at=4) == [-signal.SIGKILL]
     assert not (tmp_path / "out").exists()
     assert len(list((tmp_path / ".work-out").glob("*.json"))) == 3
-    stamps = {path.name: path.stat().st_mtime_ns for path in (tmp_path / ".work-out").glob("*.safetensors")}
+    stamps = {
+        path.name: path.stat().st_mtime_ns
+        for path in (tmp_path / ".work-out").glob("*.safetensors")
+        if not path.name.startswith(".")
+    }
     assert _run(scene, tmp_path / "out") == [0]
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
     made = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.safetensors")}
