@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -148,12 +147,16 @@ def trace_of(states: Mapping[str, Tensor], batch: Mapping[str, Tensor], depth: i
         part, _, layer = name.partition(".")
         if part in layers:
             layers[part][int(layer)] = state.transpose(1, 2) if part in HEADED else state
-    given: dict[str, Any] = {name: batch.get(name) for name in ("outputs", "labels", "groups")}
     return Trace(
         mask=batch["attention_mask"].bool(),
         logits=logits.transpose(1, 2) if logits is not None and form.tokens_last else logits,
+        outputs=batch.get("outputs"),
+        labels=batch.get("labels"),
+        hidden=layers["hidden"],
+        queries=layers["queries"],
+        keys=layers["keys"],
+        values=layers["values"],
         embedding=states.get("embedding"),
+        groups=batch.get("groups"),
         depth=depth,
-        **layers,
-        **given,
     )

@@ -136,7 +136,7 @@ def note_of(folder: Path, name: str) -> dict[str, Any] | None:
 
 def is_whole(folder: Path, note: Mapping[str, Any], name: str) -> bool:
     """Whether a shard's hash is the noted one."""
-    return file_sha256(folder / f"{name}{SUFFIX}") == note["sha256"]
+    return file_sha256(folder / f"{name}{SUFFIX}") == str(note["sha256"])
 
 
 def drop(folder: Path, name: str) -> None:

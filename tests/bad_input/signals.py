@@ -60,7 +60,7 @@ CASES = [
     Case(
         "signals that lack what a loss reads",
         RUN,
-        ("steps.student.distill", "hold hidden none; a loss wants 2", "keep: {hidden: [2]}"),
+        ("steps.student.distill", "hold hidden none; a loss wants 0, 2", "keep: {hidden: [0, 2]}"),
         both(labelled(), edit("losses: [logits_kl]", "losses: [{hidden_mse: {map: last}}]")),
     ),
     Case(

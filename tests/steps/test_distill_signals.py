@@ -23,7 +23,7 @@ from tests.teachers.helpers import Ears, small_checkpoint, small_corpus, taught
 
 LOSSES: list[Any] = ["logits_kl", {"hidden_mse": {"map": "last"}}, {"attention_mse": {"map": "last"}}]
 LABELS: dict[str, Any] = {
-    "keep": Keep(hidden=[2], attention=[2]), "dtype": "fp32", "precision": "fp32", "splits": ["train"]
+    "keep": Keep(hidden=[0, 2], attention=[2]), "dtype": "fp32", "precision": "fp32", "splits": ["train"]
 }  # fmt: skip
 
 
@@ -141,7 +141,7 @@ def test_signals_that_do_not_fit_are_refused(scene: tuple[Path, Path], tmp_path:
     with pytest.raises(InputError, match="made with the max_length 8, and this step's is 16"):
         distilled(scene, tmp_path / "b", tmp_path / "short")
     label(*scene, tmp_path / "few", **{**LABELS, "keep": Keep()})
-    with pytest.raises(InputError, match="hold hidden none; a loss wants 2"):
+    with pytest.raises(InputError, match="hold hidden none; a loss wants 0, 2"):
         distilled(scene, tmp_path / "c", tmp_path / "few")
 
 
