@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +13,20 @@ import torch
 from transformers import PreTrainedModel
 
 from compress.anatomy.depth import depth_of_weights
-from compress.core.hashing import digest
 from compress.core.reporter import Reporter
 from compress.corpora.corpus import Corpus
 from compress.distill import preflight
+from compress.distill.align import Interpreter
 from compress.distill.balance.base import Balance
 from compress.distill.combine.base import Combine
 from compress.distill.first_batch import FirstBatch, look_at, tell
 from compress.distill.objective import Objective
-from compress.distill.signals import carrying_logits, teacher_logits, with_teacher_logits
+from compress.distill.stored import StoredTeacher, check_signals
 from compress.distill.teacher import LiveTeacher
-from compress.distill.teachers import logits_name
+from compress.distill.thrifty import Setting, TeacherMode, ThriftyTeacher
 from compress.losses.base import Loss
+from compress.signals.origin import Origin
+from compress.signals.store import Signals
 from compress.tasks.base import Task
 from compress.tasks.features import Feature, collator, encode_rows, lengths, with_unlabelled
 from compress.train.batches import Batch, TrainData, bucketed, derived_seed
@@ -32,37 +36,44 @@ from compress.train.options import TrainOptions
 from compress.train.place import resolve_device, resolve_precision
 
 
+@dataclass(frozen=True)
+class Told:
+    """One teacher of a training. origin: what tells its signals from those of others."""
+
+    model: PreTrainedModel
+    origin: Origin
+
+
 class Distillation:
     """Features, batches and scores of one task under one tokenizer; `fit` trains a student towards its teachers.
 
     unlabelled: whether the corpus's unlabelled rows are trained on too, after its train rows.
-    cache: folder for the teachers' logits. identities: what tells each teacher from others there.
+    interpreter: how the teachers read the rows, where their tokenizer is another one.
     """
 
     def __init__(
         self, task: Task, corpus: Corpus, tokenizer: Any, max_length: int, options: TrainOptions, reporter: Reporter,
-        *, unlabelled: bool = False,
+        *, unlabelled: bool = False, interpreter: Interpreter | None = None,
     ) -> None:  # fmt: skip
         self.task = task
         self.corpus = corpus
         self.tokenizer = tokenizer
         self.max_length = max_length
         self.unlabelled = unlabelled
+        self.interpreter = interpreter
         self.options = options
         self.reporter = reporter
-        self.interpreter = interpreter
         self.device = resolve_device(options.device)
         self.precision = resolve_precision(options.precision, self.device)
         self.collate = collator(task, tokenizer.pad_token_id)
 
+    def origin(self, source: str, commit: str) -> Origin:
+        """What tells the signals of the teacher `source` (a folder, or a hub name at `commit`) from others."""
+        return Origin.of(source, commit, self.tokenizer, self.max_length, self.task, self.precision)
+
     def features(self, split: str) -> list[Feature]:
         """The rows of a split as token ids."""
         return encode_rows(self.task, self.tokenizer, self.corpus.texts(split), self.max_length)
-
-    def training_features(self) -> list[Feature]:
-        """The train rows, then the unlabelled ones when they are trained on."""
-        known = self.features("train")
-        return with_unlabelled(self.task, known, self.features("unlabeled")) if self.unlabelled else known
 
     def score(self, model: PreTrainedModel, split: str) -> tuple[dict[str, float], float]:
         """Metrics of a model on a split in float32, and the main metric of the best constant answer."""
@@ -75,31 +86,34 @@ class Distillation:
     def fit(
         self,
         student: PreTrainedModel,
-        teachers: Sequence[PreTrainedModel],
+        teachers: Sequence[Told],
         losses: Sequence[Loss],
         *,
         combine: Combine | None = None,
         balance: Balance | None = None,
+        teacher_mode: TeacherMode = "auto",
+        signals: Signals | None = None,
         work: Path,
         cache: Path,
-        identities: Sequence[str],
         seed: int,
         evaluated: bool,
         label: str,
     ) -> dict[str, Any]:
         """Train `student` in place; it ends with its best weights by the dev metric (its last, if not `evaluated`).
 
-        Returns what `fit` measured, with the facts of every term on the first batch, the layer maps, and the final
-        weights where they were balanced.
+        cache: folder that runs share, for stored signals. signals: what a `label` step stored of the one teacher; what
+        they lack is computed. Returns what `fit` measured, with the facts of every term on the first batch, the layer
+        maps, the final weights where they were balanced, and how each teacher spoke.
         """
         torch.manual_seed(seed)
-        told = [LiveTeacher(each, read=self.task.read, pool=self.task.pool) for each in teachers]
+        speaking = [self._speaking(each, losses, teacher_mode, signals, cache, work) for each in teachers]
+        joined = speaking if self.interpreter is None else [self.interpreter.teacher(inner) for inner in speaking]
         objective = Objective(
-            student, told, losses, combine=combine, balance=balance, output=self.task.output,
+            student, joined, losses, combine=combine, balance=balance, output=self.task.output,
             read=self.task.read, pool=self.task.pool,
         )  # fmt: skip
         objective.train()
-        data = self._data(objective, teachers, cache, identities)
+        data = self._data(objective)
         measured = self._preflight(data)
         with quick_attention(student, self.device):
             first = self._first_batch(objective, data, seed)
@@ -118,25 +132,47 @@ class Distillation:
             )
             measured |= self._learned(objective, data, seed)
         objective.close()
+        spoke = [teacher.measured() for teacher in speaking]
+        measured |= {"teacher_mode": spoke[0] if len(spoke) == 1 else spoke} if spoke else {}
         return {**result.measured(), "first_batch": first.measured(), **measured}
 
-    def _data(
-        self, objective: Objective, teachers: Sequence[PreTrainedModel], cache: Path, identities: Sequence[str]
-    ) -> TrainData:
-        features = self.training_features()
-        stored = objective.needs_teacher and objective.logits_only and not self.task.token_level
-        if not teachers or not stored:
+    def _speaking(
+        self, told: Told, losses: Sequence[Loss], mode: TeacherMode, signals: Signals | None, cache: Path, work: Path
+    ) -> StoredTeacher | ThriftyTeacher:
+        live = LiveTeacher(told.model, read=self.task.read, pool=self.task.pool)
+        if signals is not None:
+            check_signals(signals, told.origin, losses, "signals")
+            return StoredTeacher(signals, live=live)
+        collate = self.collate if self.interpreter is None else self.interpreter.collate
+        setting = Setting(
+            self._heard, collate, told.origin, self.options.epochs, self.options.batch_size, self.device, cache, work,
+            self.reporter,
+        )  # fmt: skip
+        return ThriftyTeacher(live, mode, setting)
+
+    @cached_property
+    def _heard(self) -> list[Feature]:
+        """The rows that are trained on as the teachers alone read them."""
+        return self._rows(self.features if self.interpreter is None else self._interpreted)
+
+    def _interpreted(self, split: str) -> list[Feature]:
+        assert self.interpreter is not None
+        return self.interpreter.features(self.corpus.texts(split))
+
+    def _rows(self, read: Callable[[str], list[Feature]]) -> list[Feature]:
+        """The train rows, then the unlabelled ones when they are trained on."""
+        known = read("train")
+        return with_unlabelled(self.task, known, read("unlabeled")) if self.unlabelled else known
+
+    def _data(self, objective: Objective) -> TrainData:
+        other = self.interpreter
+        if other is None or not objective.needs_teacher:
+            features = self._rows(self.features) if other is not None else self._heard
             return TrainData(features, self.collate, lengths(features))
-        collate = self.collate
-        for index, (teacher, identity) in enumerate(zip(teachers, identities, strict=True)):
-            key = digest([identity, self.corpus.key, self.max_length, self.precision, len(features)])[:32]
-            logits = teacher_logits(
-                teacher, features, self.collate, cache=cache / f"logits-{key}.npy", batch_size=64,
-                device=self.device, precision=self.precision, reporter=self.reporter,
-            )  # fmt: skip
-            features = with_teacher_logits(features, logits, logits_name(index))
-            collate = carrying_logits(collate, logits_name(index))
-        return TrainData(features, collate, lengths(features))
+        wants = objective.teachers.wants
+        wanted = next((one for one in wants if other.compares_tokens(one)), wants[0])
+        features = self._rows(lambda split: other.paired(self.corpus.texts(split), self.max_length, wanted))
+        return TrainData(other.labelled(features), other.pairing(self.collate), lengths(features))
 
     def _preflight(self, data: TrainData) -> dict[str, Any]:
         return {

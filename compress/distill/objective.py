@@ -22,7 +22,6 @@ from compress.distill.balance.base import Balance
 from compress.distill.balance.none import NoBalance
 from compress.distill.combine.base import Combine
 from compress.distill.teacher import Teacher
-from compress.distill.teachers import TEACHER_LOGITS as TEACHER_LOGITS
 from compress.distill.teachers import Said, Teachers, pulled
 from compress.losses.base import Loss
 
@@ -45,9 +44,9 @@ class Objective(nn.Module):
     """`objective(batch) -> (total, terms)`.
 
     The student is a submodule. The teachers are not: they stay in eval mode, without gradients, out of every
-    checkpoint, whatever `train()` is called. A batch that carries `teacher_logits` needs no teacher run when no loss
-    reads more. Of several teachers a term on outputs sees the combined ones; any other term is the sum of its values
-    against each, with that teacher's own layer map and projections, in the shares that `combine` gives.
+    checkpoint, whatever `train()` is called. Of several teachers a term on outputs sees the combined ones; any other
+    term is the sum of its values against each, with that teacher's own layer map and projections, in the shares that
+    `combine` gives.
 
     combine: how several teachers count (equally, when not given). balance: how terms are weighed while training.
     output: the task's kind of output (`Task.output`).
@@ -82,7 +81,6 @@ class Objective(nn.Module):
         self.teachers.want(
             [wanted_of([self.losses[i] for i in compared], [own[i] for i in compared], side=1) for own in self.pairs]
         )
-        self.logits_only = self.teachers.logits_only
         self.projections = nn.ModuleDict()
         for each, own in enumerate(self.pairs):
             self._project(each, given[each].width, own)

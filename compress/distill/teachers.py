@@ -15,13 +15,6 @@ from compress.distill.combine.base import Combine, rows
 from compress.distill.combine.fixed import Fixed
 from compress.distill.teacher import Teacher
 
-TEACHER_LOGITS = "teacher_logits"
-
-
-def logits_name(index: int) -> str:
-    """Where a batch carries the stored logits of the teacher with this index: teacher_logits, teacher_logits_2, ..."""
-    return TEACHER_LOGITS if index == 0 else f"{TEACHER_LOGITS}_{index + 1}"
-
 
 @dataclass(frozen=True)
 class Said:
@@ -54,15 +47,10 @@ class Teachers:
         for teacher, wanted in zip(self.each, self.wants, strict=True):
             teacher.want(wanted)
 
-    @property
-    def logits_only(self) -> bool:
-        """Whether nothing but their outputs is read, so that stored ones will do."""
-        return bool(self.wants) and all(wanted == Wanted(logits=True) for wanted in self.wants)
-
     def look(self, batch: Mapping[str, Tensor]) -> Said:
         """Every teacher's trace of a batch and their common one."""
         with torch.no_grad():
-            traces = [self._trace(index, batch) for index in range(len(self.each))]
+            traces = [teacher.trace(batch) for teacher in self.each]
             if len(traces) == 1:
                 return Said(traces, traces[0], torch.ones(1, len(traces[0].mask), device=traces[0].mask.device))
             shares = self.combine.shares(traces)
@@ -72,17 +60,6 @@ class Teachers:
         """Let go of the models."""
         for teacher in self.each:
             teacher.close()
-
-    def _trace(self, index: int, batch: Mapping[str, Tensor]) -> Trace:
-        name = logits_name(index)
-        if not self.logits_only or name not in batch:
-            return self.each[index].trace(batch)
-        return Trace(
-            mask=batch["attention_mask"].bool(),
-            logits=batch[name],
-            outputs=batch.get("outputs"),
-            labels=batch.get("labels"),
-        )
 
 
 def pulled(student: Trace, shares: Tensor) -> Trace:

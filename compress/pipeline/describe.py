@@ -157,6 +157,8 @@ def _takes(spec: dict[str, Any], schema: dict[str, Any]) -> str:
 
 def _takes_reference(target: str, schema: dict[str, Any]) -> str:
     inner = schema.get("$defs", {}).get(target)
+    if inner and "properties" in inner and "x-catalogue" not in inner:
+        return f"{{{', '.join(inner['properties'])}}}"
     return _takes(inner, schema) if inner and "enum" in inner else target
 
 

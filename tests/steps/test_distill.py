@@ -208,11 +208,13 @@ def test_stored_logits_of_several_teachers(
     taught_teacher: tuple[Path, Path], second_teacher: Path, tmp_path: Path
 ) -> None:
     """Prevents the logits of one teacher from being kept, or found, for the other."""
-    several: dict[str, Any] = {"teachers": ["$teacher", str(second_teacher)], "epochs": 1}
+    several: dict[str, Any] = {"teachers": ["$teacher", str(second_teacher)], "epochs": 1, "teacher_mode": "stored"}
     distilled(*taught_teacher, tmp_path / "student", **several)
-    assert len(list(tmp_path.glob("logits-*.npy"))) == 2
-    distilled(*taught_teacher, tmp_path / "again", **several, combine={"fixed": {"weights": [1, 2]}})
-    assert len(list(tmp_path.glob("logits-*.npy"))) == 2
+    assert len(list(tmp_path.glob("signals-*"))) == 2
+    again = distilled(*taught_teacher, tmp_path / "again", **several, combine={"fixed": {"weights": [1, 2]}})
+    assert len(list(tmp_path.glob("signals-*"))) == 2
+    spoke = verify(again)["measured"]["teacher_mode"]
+    assert [each["mode"] for each in spoke] == ["stored", "stored"] and not any(each["rows_computed"] for each in spoke)
 
 
 def test_teachers_with_other_tokens_are_refused(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:
