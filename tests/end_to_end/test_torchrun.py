@@ -28,10 +28,10 @@ steps:
   teacher:
     teach:
       corpus: $corpus
-      model: {{scratch: {{layers: 1, width: 16, heads: 2, tokenizer: {{wordpiece: {{size: 200}}}}}}}}
-      epochs: 2
+      model: {{scratch: {{layers: 1, width: 32, heads: 2, dropout: 0.0, tokenizer: {{wordpiece: {{size: 200}}}}}}}}
+      epochs: 12
       batch_size: 8
-      learning_rate: 5.0e-3
+      learning_rate: 1.0e-2
       max_length: 16
       precision: fp32
       checkpoint_steps: 2
@@ -91,7 +91,7 @@ def test_a_recipe_by_two_processes(tmp_path: Path) -> None:
     for step in ("teacher", "student"):
         measured = _measured(out, step)
         assert measured["processes"] == 2
-        assert measured["steps"] == 2 * 6  # 90 rows in batches of 2 x 8
+        assert measured["steps"] == {"teacher": 12, "student": 2}[step] * 6  # 90 rows in batches of 2 x 8
     assert not list(out.rglob(".partial-*"))
     job = _start(recipe, out)
     _, told = job.communicate(timeout=LIMIT)
