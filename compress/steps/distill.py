@@ -17,8 +17,8 @@ from compress.distill.checks import check_head, check_labels, check_quality, che
 from compress.distill.distillation import Distillation
 from compress.losses.base import LOSSES, Loss
 from compress.steps.base import STEPS, Context, Step
-from compress.students.base import STUDENTS, StudentArchitecture
-from compress.students.inherit import architecture_facts
+from compress.students.base import STUDENTS, Given, StudentArchitecture
+from compress.students.shape import architecture_facts
 from compress.tasks.base import TASKS, Task
 from compress.train.facts import positions
 from compress.train.folder import Loaded, load_model, save_student
@@ -48,11 +48,12 @@ class Distill(Step, TrainOptions):
     def files(self) -> list[Path]:
         """The folders of models that are given by path."""
         given = [name for name in (self.teacher, self.start) if name and not name.startswith("$")]
-        return [Path(name) for name in given if Path(name).is_dir()]
+        return [*(Path(name) for name in given if Path(name).is_dir()), *self.student.files()]
 
     def preflight(self) -> list[Fault]:
         """A model that is given by path and is not there."""
-        faults = []
+        inside = f"student.{self.student.registered_name}"
+        faults = [Fault(f"{inside}.{fault.path}", fault.message) for fault in self.student.preflight()]
         for field, name in (("teacher", self.teacher), ("start", self.start)):
             looks_local = name is not None and (name.startswith((".", "/", "~")) or name.count("/") > 1)
             if name is not None and looks_local and not Path(name).is_dir():
@@ -75,7 +76,12 @@ class Distill(Step, TrainOptions):
             scores, chance = work.score(teacher.model, "dev")
             check_quality(scores[task.metric], chance, task.metric, source)
             measured |= {"teacher": {"dev": scores}, "chance": chance}
-        student, inherited = self._student(teacher, task, context)
+        given = Given(context.source, work.sample, work.supervised if head else None)
+        student, inherited = self._student(teacher, task, given, context)
+        if max_length > positions(student):
+            raise InputError(
+                f"max_length: the student reads at most {positions(student)} tokens; set it to that or less"
+            )
         trained_head = any("logits" in loss.needs for loss in self.losses)
         uses_teacher = any(loss.needs_teacher for loss in self.losses)
         fitted = work.fit(
@@ -106,9 +112,13 @@ class Distill(Step, TrainOptions):
             check_labels(teacher.labels, corpus.labels, source, context.reporter)
         return teacher, head
 
-    def _student(self, teacher: Loaded, task: Task, context: Context) -> tuple[transformers.PreTrainedModel, Any]:
+    def _student(
+        self, teacher: Loaded, task: Task, given: Given, context: Context
+    ) -> tuple[transformers.PreTrainedModel, Any]:
         torch.manual_seed(context.seed)
-        built = self.student.build(teacher.model, getattr(transformers, task.auto_class))
+        built = self.student.build(teacher.model, getattr(transformers, task.auto_class), given)
+        if built.tokenizer is not None:
+            check_vocabulary(built.tokenizer, teacher.tokenizer, built.tokenizer_source)
         if self.start is None:
             return built.model, built.inherited
         source = context.source(self.start)
