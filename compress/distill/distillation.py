@@ -53,8 +53,9 @@ class Distillation:
 
     def sample(self, count: int) -> list[Batch]:
         """Batches of the first `count` training rows, for initialisations that look at what the teacher does."""
-        rows = self.corpus.split("train").select(range(min(count, len(self.corpus.split("train"))))).to_list()
-        features = encode_rows(self.task, self.tokenizer, rows, self.max_length)
+        rows = self.corpus.split("train")
+        chosen = rows.select(range(min(count, len(rows)))).to_list()
+        features = encode_rows(self.task, self.tokenizer, chosen, self.max_length)
         draw = torch.Generator().manual_seed(0)
         return [self.collate(features[at : at + SAMPLE_BATCH], draw) for at in range(0, len(features), SAMPLE_BATCH)]
 

@@ -28,6 +28,8 @@ from compress.runtime.engines.torch_int8 import FILE, FORMAT, VERSION, load_int8
 
 Int8Weights = dict[str, tuple[Tensor, Tensor]]
 
+READ_WHOLE = ("rel_embeddings",)  # DeBERTa takes the weights of this table, and never looks a row up
+
 
 @QUANTIZERS.register("torch")
 class Torch(Quantizer):
@@ -75,7 +77,7 @@ def _int8_weights(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> tuple
     tied: dict[str, str] = {}
     owners: dict[int, str] = {}
     for name, module in model.named_modules():
-        if not isinstance(module, kinds):
+        if not isinstance(module, kinds) or name.endswith(READ_WHOLE):
             continue
         weight = module.weight
         assert isinstance(weight, Tensor)

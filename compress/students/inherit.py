@@ -43,25 +43,31 @@ def mapped(init: Init, layer_map: LayerMap, layers: int, teacher: PreTrainedMode
 def inherit(
     teacher: PreTrainedModel, student: PreTrainedModel, init: Init, sources: Sources, given: Given
 ) -> dict[str, Any]:
-    """Start a student of any shape; sources say which teacher layers each of its layers is made from.
+    """Start a student of any shape; sources say which teacher layers each of its layers is made from ({}: none).
 
     Raises InputError when the initialisation does not fit the shapes or the families.
     """
+    facts: dict[str, Any] = {"init": init.registered_name}
+    kin = init.whole and _same_but_for_depth(teacher, student) and all(len(one) == 1 for one in sources.values())
+    if sources:
+        _refuse_relative(teacher, student, kin)
     with torch.enable_grad():  # some look at gradients
         narrowing = init.narrowing(teacher, shape_of(teacher), shape_of(student), given)
-    facts: dict[str, Any] = {"init": init.registered_name}
     if narrowing is None:
         return {**facts, "random": ["all weights"]}
     fill = Filling(student)
-    kin = teacher.config.model_type == student.config.model_type
-    _refuse_relative(teacher, student, init.whole and kin)
-    if init.whole and kin:
+    if kin:
         facts |= _copy_kin(fill, teacher, student, sources)
     else:
         facts["embeddings"], tied = fill_embeddings(fill, teacher, student, narrowing)
         facts["layers"] = _fill_layers(fill, teacher, student, sources, narrowing)
         facts["head"] = _fill_head(fill, teacher, student, narrowing, tied)
     return facts | narrowing.facts | {"random": fill.left()}
+
+
+def _same_but_for_depth(teacher: PreTrainedModel, student: PreTrainedModel) -> bool:
+    one, two = shape_of(teacher), shape_of(student)
+    return teacher.config.model_type == student.config.model_type and one.embedding == two.embedding
 
 
 def _refuse_relative(teacher: PreTrainedModel, student: PreTrainedModel, whole: bool) -> None:

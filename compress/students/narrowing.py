@@ -7,7 +7,7 @@ says how each becomes the student's; from it follows every matrix, W' = P_out^T 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,7 +97,9 @@ def narrowed_norm(weight: Tensor, bias: Tensor, space: Tensor, gain: float) -> t
     return gain * (weight @ space.square()), bias @ space
 
 
-def write_layer(model: PreTrainedModel, layer: nn.Module, weights: Weights, fill: Any) -> None:
+def write_layer(
+    model: PreTrainedModel, layer: nn.Module, weights: Weights, fill: Callable[[Tensor, Tensor], None]
+) -> None:
     """Put weights by role into a layer, through `fill(parameter, value)`."""
     anatomy = anatomy_of(model)
     for name, value in weights.items():

@@ -84,8 +84,8 @@ def by_activation(teacher: PreTrainedModel, batches: Sequence[Batch]) -> Scores:
             for number, layer in weights.items():
                 context = inside.contexts[number - 1][real].unflatten(-1, (anatomy.heads(teacher), -1))
                 written = layer["attention_output.weight"].unflatten(1, (anatomy.heads(teacher), -1))
-                added = torch.einsum("the,dhe->htd", context, written)
-                scores.heads[number] += added.square().sum((1, 2))
+                lengths = torch.einsum("dhe,dhf->hef", written, written)
+                scores.heads[number] += torch.einsum("the,hef,thf->h", context, lengths, context)
                 columns = layer["ffn_out.weight"].square().sum(0)
                 scores.neurons[number] += inside.activations[number - 1][real].square().sum(0) * columns
             for state in inside.states:

@@ -35,12 +35,14 @@ def gram(rows: Tensor) -> Tensor:
 
 
 def principal(moments: Tensor, count: int) -> Directions:
-    """The `count` < d directions of most energy in a `[d, d]` matrix of second moments.
+    """The `count` < d directions of most energy in a `[d, d]` matrix of second moments, the mean's own left out.
 
     By the theorem of Eckart and Young, no other projection of rank `count` leaves less of the rows that it was made of.
     """
     mean = along_ones(len(moments))
-    # The mean's own direction holds nothing in centred rows; a negative value keeps it last among other empty ones.
+    moments = moments - moments.mean(0, keepdim=True)
+    moments = moments - moments.mean(1, keepdim=True)
+    # The mean's own direction holds nothing now; a negative value keeps it last among other empty ones.
     values, vectors = torch.linalg.eigh(moments - (1 + moments.trace()) * torch.outer(mean, mean))
     order = values.argsort(descending=True)[:count]
     total = moments.trace().clamp(min=torch.finfo(torch.float64).tiny)

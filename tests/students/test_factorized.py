@@ -111,7 +111,7 @@ def test_a_factorized_teacher_starts_a_plain_student_nearly(family: str) -> None
     teacher = tiny(family)
     built = BertStudent(layers=2, init="copy").build(teacher, HEADS["classify"])
     near = (states(built.model, batch())[0] - states(teacher, batch())[0]).norm() / states(teacher, batch())[0].norm()
-    assert near < 0.3 and any("multiplied out" in fact for fact in built.inherited["embeddings"])
+    assert near < 0.4 and any("multiplied out" in fact for fact in built.inherited["embeddings"])
     masked = BertStudent(layers=2, init="copy").build(tiny(family, head="mask"), HEADS["mask"])
     assert "cls.predictions.transform.dense" in masked.inherited["random"]
 
