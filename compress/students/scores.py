@@ -14,7 +14,6 @@ from transformers import PreTrainedModel
 from compress.anatomy.base import anatomy_of
 from compress.core.errors import InputError
 from compress.students.base import Batch, Given
-from compress.students.embeddings import tables_of
 from compress.students.narrowing import Weights, layer_weights
 from compress.students.spectrum import gram
 
@@ -44,14 +43,15 @@ def magnitude_of_heads(layer: Weights, heads: int) -> Tensor:
 
     def sizes(role: str) -> Tensor:
         rows = layer[f"{role}.weight"] if role != "attention_output" else layer["attention_output.weight"].T
-        return rows.reshape(heads, -1).norm(dim=1)
+        return torch.linalg.vector_norm(rows.reshape(heads, -1), dim=1)
 
     return sizes("value") * sizes("attention_output") + sizes("query") * sizes("key")
 
 
 def magnitude_of_neurons(layer: Weights) -> Tensor:
     """`[f]`: length of a neuron's row times the length of the column that it writes through."""
-    return layer["ffn_in.weight"].norm(dim=1) * layer["ffn_out.weight"].norm(dim=0)
+    rows, columns = layer["ffn_in.weight"], layer["ffn_out.weight"]
+    return torch.linalg.vector_norm(rows, dim=1) * torch.linalg.vector_norm(columns, dim=0)
 
 
 def by_magnitude(teacher: PreTrainedModel) -> Scores:
@@ -59,12 +59,11 @@ def by_magnitude(teacher: PreTrainedModel) -> Scores:
     anatomy = anatomy_of(teacher)
     numbers = range(1, anatomy.depth(teacher) + 1)
     layers = {number: layer_weights(teacher, [number]) for number in numbers}
-    hidden = len(layers) * _share(tables_of(teacher).words.square().sum(0))  # every layer's state holds the embeddings
+    hidden = torch.zeros(anatomy.width(teacher))
     for layer in layers.values():
-        for role in ("query", "key", "value", "ffn_in"):
-            hidden += _share(layer[f"{role}.weight"].square().sum(0))
-        for role in ("attention_output", "ffn_out"):
-            hidden += _share(layer[f"{role}.weight"].square().sum(1))
+        # Normalised states have the size 1 on average. Matrices tell less: theirs are large where states are small.
+        for role in ("attention_norm", "ffn_norm"):
+            hidden += _share(layer[f"{role}.weight"].square() + layer[f"{role}.bias"].square())
     return Scores(
         {number: magnitude_of_heads(layer, anatomy.heads(teacher)) for number, layer in layers.items()},
         {number: magnitude_of_neurons(layer) for number, layer in layers.items()},
@@ -82,8 +81,8 @@ def by_activation(teacher: PreTrainedModel, batches: Sequence[Batch]) -> Scores:
             _run(teacher, inside, batch)
             real = batch["attention_mask"].bool()
             for number, layer in weights.items():
-                context = inside.contexts[number - 1][real].unflatten(-1, (anatomy.heads(teacher), -1))
-                written = layer["attention_output.weight"].unflatten(1, (anatomy.heads(teacher), -1))
+                context = _by_head(inside.contexts[number - 1][real], anatomy.heads(teacher))
+                written = _by_head(layer["attention_output.weight"], anatomy.heads(teacher))
                 lengths = torch.einsum("dhe,dhf->hef", written, written)
                 scores.heads[number] += torch.einsum("the,hef,thf->h", context, lengths, context)
                 columns = layer["ffn_out.weight"].square().sum(0)
@@ -119,7 +118,7 @@ def by_taylor(teacher: PreTrainedModel, batches: Sequence[Batch], given: Given) 
             ]
             depth = len(inside.contexts)
             for number in scores.heads:
-                effect = effects[number - 1].unflatten(-1, (anatomy.heads(teacher), -1)).sum(-1)
+                effect = _by_head(effects[number - 1], anatomy.heads(teacher)).sum(-1)
                 scores.heads[number] += effect.abs().sum(0)
                 scores.neurons[number] += effects[depth + number - 1].abs().sum(0)
             for effect in effects[2 * depth :]:
@@ -183,6 +182,11 @@ def _empty(teacher: PreTrainedModel) -> Scores:
         {n: torch.zeros(heads) for n in numbers}, {n: torch.zeros(ffn) for n in numbers},
         torch.zeros(anatomy.width(teacher)),
     )  # fmt: skip
+
+
+def _by_head(values: Tensor, heads: int) -> Tensor:
+    """`[n, h * e]` as `[n, h, e]`."""
+    return values.reshape(len(values), heads, -1)
 
 
 def _share(values: Tensor) -> Tensor:

@@ -57,7 +57,8 @@ def along_ones(size: int) -> Tensor:
 def across_ones(size: int) -> Tensor:
     """`[size, size - 1]` orthonormal columns at right angles to (1, ..., 1), float64."""
     start = torch.cat([along_ones(size)[:, None], torch.eye(size, size - 1, dtype=torch.float64)], 1)
-    return torch.linalg.qr(start).Q[:, 1:]
+    basis: Tensor = torch.linalg.qr(start).Q
+    return basis[:, 1:]
 
 
 def aligned(directions: Directions) -> Tensor:
@@ -73,7 +74,8 @@ def aligned(directions: Directions) -> Tensor:
     basis = across_ones(narrow)
     left, _, right = torch.linalg.svd(basis.T @ columns[axes])
     turn = right.T @ left.T
-    return torch.outer(along_ones(wide), along_ones(narrow)) + columns @ turn @ basis.T
+    found: Tensor = torch.outer(along_ones(wide), along_ones(narrow)) + columns @ turn @ basis.T
+    return found
 
 
 def joint_maps(left: Tensor, right: Tensor, rank: int) -> tuple[Tensor, Tensor]:

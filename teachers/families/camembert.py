@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from transformers import CamembertConfig, PreTrainedConfig
+from transformers import CamembertConfig
 
 from teachers.families.base import FAMILIES
 from teachers.families.roberta import Roberta
@@ -14,4 +14,4 @@ from teachers.families.roberta import Roberta
 class Camembert(Roberta):
     """CamemBERT checkpoints; inputs and positions are RoBERTa's."""
 
-    made: ClassVar[type[PreTrainedConfig]] = CamembertConfig
+    made: ClassVar[Any] = CamembertConfig

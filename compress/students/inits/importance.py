@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from transformers import PreTrainedModel
 
 from compress.core.errors import InputError
 from compress.students.base import Given
+from compress.students.embeddings import table_moments, tables_of
 from compress.students.inits.base import INITS, Init, refuse_wider
 from compress.students.narrowing import Cut, Narrowing, Weights, best, head_rows, selection, strongest_units
 from compress.students.scores import Scores, by_activation, by_magnitude, by_taylor
@@ -49,10 +51,16 @@ class Importance(Init):
         facts: dict[str, Any] = {"importance": self.by}
         if self.by != "magnitude":
             facts["samples"] = self.samples
+        energy = table_moments(tables_of(teacher)).diagonal()
+        kept = float(energy[units].sum() / energy.sum())
         return Ranked(
-            selection(units, from_shape.width).T.contiguous(), facts=facts, scores=scores,
-            from_shape=from_shape, to_shape=to_shape,
-        )  # fmt: skip
+            selection(units, from_shape.width).T.contiguous(),
+            math.sqrt(from_shape.width * kept / to_shape.width),
+            facts,
+            scores=scores,
+            from_shape=from_shape,
+            to_shape=to_shape,
+        )
 
     def _scores(self, teacher: PreTrainedModel, given: Given) -> Scores:
         if self.by == "magnitude":
