@@ -62,6 +62,7 @@ class Tap:
         self._queries: dict[int, Tensor] = {}
         self._keys: dict[int, Tensor] = {}
         self._values: dict[int, Tensor] = {}
+        self._running = False
         pooled = {self.depth} if wanted.embedding else set()
         self._calls: list[int] = []
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
@@ -80,7 +81,9 @@ class Tap:
         if "token_type_ids" in inputs and not self.anatomy.token_type_embeddings:
             del inputs["token_type_ids"]
         self._calls = [0] * len(self._hooks)
+        self._running = True
         outputs = self._runs(**inputs)
+        self._running = False
         mask = batch["attention_mask"].bool()
         trace = Trace(
             mask=mask,
@@ -138,7 +141,6 @@ class Tap:
             shared.setdefault(part, []).append(layer)
         for part, layers in shared.items():
             if wanted.intersection(layers):
-                self._calls.append(len(layers))  # nothing is kept of runs before the tap's own
                 number = len(self._hooks)
                 self._hooks.append(part.register_forward_hook(self._hook(number, layers, wanted, kept, read)))
 
@@ -151,9 +153,11 @@ class Tap:
         read: Reading,
     ) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            if not self._running:  # beside the tap, or the backward pass computes this layer again (checkpointing)
+                return
             call = self._calls[number]
             self._calls[number] = call + 1
-            # A call too many is checkpointing that runs a layer again, or a run beside the tap's own.
+            # A call too many: DeBERTa also projects its relative positions with a layer's matrices.
             if call < len(layers) and layers[call] in wanted:
                 kept[layers[call]] = read(output)
 

@@ -54,6 +54,28 @@ def check_quality(score: float, chance: float, metric: str, source: str) -> None
         )
 
 
+def reads_unlabelled(choice: str, losses: Sequence[Loss], present: bool, labelled: bool) -> bool:
+    """Whether unlabelled rows are trained on: `choice` is auto, use or ignore, `present` that the corpus has some.
+
+    auto takes them when every loss can do without labels, or leaves unlabelled rows out, and one reads the teacher.
+    A task without labels (`labelled` false) can always use them. Raises InputError for a `use` that cannot be.
+    """
+    if choice == "ignore" or (choice == "auto" and not present):
+        return False
+    if not present:
+        raise InputError("unlabeled: use, and the corpus has no unlabeled split; give one, or leave this option out")
+    if not labelled:
+        return True
+    needing = [loss.registered_name for loss in losses if loss.needs_labels and not loss.skips_unlabelled]
+    learns = any(not loss.needs_labels for loss in losses)
+    if choice == "use" and needing:
+        raise InputError(f"unlabeled: use, and {', '.join(needing)} needs a label for every row; take that loss out")
+    if choice == "use" and not learns:
+        names = ", ".join(loss.registered_name for loss in losses)
+        raise InputError(f"unlabeled: use, and {names} learns from labels only; add a loss that reads the teacher")
+    return learns and not needing
+
+
 def check_vocabulary(start: Any, teacher: Any, source: str) -> None:
     """Refuse a start whose tokenizer is not the teacher's: its embedding rows would mean other tokens."""
     mine, theirs = start.get_vocab(), teacher.get_vocab()

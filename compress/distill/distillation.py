@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from compress.anatomy.depth import depth_of_weights
 from compress.core.hashing import digest
 from compress.core.reporter import Reporter
 from compress.corpora.corpus import Corpus
@@ -18,7 +19,7 @@ from compress.distill.signals import carrying_logits, teacher_logits, with_teach
 from compress.distill.teacher import LiveTeacher
 from compress.losses.base import Loss
 from compress.tasks.base import Task
-from compress.tasks.features import Feature, collator, encode_rows, lengths
+from compress.tasks.features import Feature, collator, encode_rows, lengths, with_unlabelled
 from compress.train.batches import Batch, TrainData
 from compress.train.evaluate import collect
 from compress.train.fit import fit
@@ -31,16 +32,19 @@ SAMPLE_BATCH = 32
 class Distillation:
     """Features, batches and scores of one task under one tokenizer; `fit` trains a student towards a teacher.
 
+    unlabelled: whether the corpus's unlabelled rows are trained on too, after its train rows.
     cache: folder for the teacher's logits. identity: what tells this teacher and corpus from others there.
     """
 
     def __init__(
-        self, task: Task, corpus: Corpus, tokenizer: Any, max_length: int, options: TrainOptions, reporter: Reporter
-    ) -> None:
+        self, task: Task, corpus: Corpus, tokenizer: Any, max_length: int, options: TrainOptions, reporter: Reporter,
+        *, unlabelled: bool = False,
+    ) -> None:  # fmt: skip
         self.task = task
         self.corpus = corpus
         self.tokenizer = tokenizer
         self.max_length = max_length
+        self.unlabelled = unlabelled
         self.options = options
         self.reporter = reporter
         self.device = resolve_device(options.device)
@@ -59,9 +63,14 @@ class Distillation:
         draw = torch.Generator().manual_seed(0)
         return [self.collate(features[at : at + SAMPLE_BATCH], draw) for at in range(0, len(features), SAMPLE_BATCH)]
 
-    def supervised(self, outputs: Any, batch: Batch) -> torch.Tensor:
+    def supervised(self, outputs: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """The task's loss of a model's outputs on labels."""
         return self.task.hard_loss(self.task.read(outputs, batch), batch["labels"], batch["outputs"])
+
+    def training_features(self) -> list[Feature]:
+        """The train rows, then the unlabelled ones when they are trained on."""
+        known = self.features("train")
+        return with_unlabelled(self.task, known, self.features("unlabeled")) if self.unlabelled else known
 
     def score(self, model: PreTrainedModel, split: str) -> tuple[dict[str, float], float]:
         """Metrics of a model on a split in float32, and the main metric of the best constant answer."""
@@ -106,6 +115,7 @@ class Distillation:
                 evaluate=(lambda: self.score(student, "dev")[0]) if evaluated else None,
                 metric=self.task.metric,
                 label=label,
+                depth_of=depth_of_weights(student, objective) if self.options.layer_decay < 1 else None,
             )
         objective.close()
         return {**result.measured(), "first_batch": first}
@@ -113,7 +123,7 @@ class Distillation:
     def _data(
         self, objective: Objective, teacher: PreTrainedModel | None, cache: Path, identity: Sequence[str]
     ) -> TrainData:
-        features = self.features("train")
+        features = self.training_features()
         stored = objective.needs_teacher and objective.logits_only and not self.task.token_level
         if teacher is None or not stored:
             return TrainData(features, self.collate, lengths(features))

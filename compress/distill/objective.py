@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -19,6 +20,7 @@ from compress.distill.teacher import Teacher
 from compress.losses.base import Loss
 
 TEACHER_LOGITS = "teacher_logits"
+EMBEDDING = "embedding"
 
 
 class Objective(nn.Module):
@@ -59,7 +61,8 @@ class Objective(nn.Module):
             if teacher.width != mine.width(student):
                 for index, loss in enumerate(self.losses):
                     if loss.projects:
-                        self.projections[str(index)] = _projections(pairs[index], mine.width(student), teacher.width)
+                        parts = [*sorted({one for one, _ in pairs[index]}), *({EMBEDDING} & loss.needs)]
+                        self.projections[str(index)] = _projections(parts, mine.width(student), teacher.width)
 
     def forward(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum and each unweighted term, by name (`name#3`: the third loss, whose name came before)."""
@@ -93,11 +96,14 @@ class Objective(nn.Module):
         return self.teacher.trace(batch)
 
     def _projected(self, index: int, student: Trace) -> Trace:
-        if str(index) not in self.projections or student.hidden is None:
+        if str(index) not in self.projections:
             return student
         chosen = self.projections[str(index)]
         assert isinstance(chosen, nn.ModuleDict)
-        return student.with_hidden({int(layer): chosen[layer](student.hidden[int(layer)]) for layer in chosen})
+        if EMBEDDING in chosen and student.embedding is not None:
+            student = replace(student, embedding=chosen[EMBEDDING](student.embedding))
+        layers = {int(name): chosen[name](student.hidden_at(int(name))) for name in chosen if name != EMBEDDING}
+        return student.with_hidden(layers)
 
 
 def wanted_of(losses: Sequence[Loss], pairs: Sequence[Sequence[tuple[int, int]]], side: int) -> Wanted:
@@ -115,11 +121,11 @@ def wanted_of(losses: Sequence[Loss], pairs: Sequence[Sequence[tuple[int, int]]]
     )
 
 
-def _projections(pairs: Sequence[tuple[int, int]], width: int, wide: int) -> nn.ModuleDict:
-    """One matrix per compared student layer. Drawn so that a projected state keeps the size of its entries."""
+def _projections(parts: Sequence[int | str], width: int, wide: int) -> nn.ModuleDict:
+    """One matrix per compared student layer or embedding. Drawn so that a projected state keeps its entries' size."""
     chosen = nn.ModuleDict()
-    for layer in sorted({student for student, _ in pairs}):
+    for part in parts:
         matrix = nn.Linear(width, wide, bias=False)
         nn.init.normal_(matrix.weight, std=1 / math.sqrt(width))
-        chosen[str(layer)] = matrix
+        chosen[str(part)] = matrix
     return chosen

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from dataclasses import fields, replace
+from typing import Any, ClassVar
 
 from pydantic import Field
 from torch import Tensor
@@ -17,18 +18,28 @@ from compress.core.trace import Trace
 class Loss(Options):
     """Base of every term. A loss knows no model, tokenizer or device; masked positions never count.
 
-    needs: what must be captured of both models (`logits`, `hidden`, `attention`).
     needs_teacher, needs_labels: whether the second trace, or labels in the first, must be there.
-    projects: whether hidden states of unequal width are projected for it before it is called.
+    skips_unlabelled: whether a loss on labels leaves out rows without one (-100, NaN), so that both kinds may be mixed.
+    projects: whether hidden states and embeddings of unequal width are projected for it before it is called.
+    least_rows: the fewest texts in a batch that the term is defined for.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset()
     needs_teacher: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = False
+    skips_unlabelled: ClassVar[bool] = False
     paper: ClassVar[str] = ""
     projects: ClassVar[bool] = False
+    least_rows: ClassVar[int] = 1
 
     weight: float = Field(1.0, gt=0, description="factor of this term in the objective")
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What must be captured: `logits`, `hidden`, `attention` (queries and keys), `values`, `embedding`, `groups`.
+
+        A loss whose options do not change it declares `needs: ClassVar[frozenset[str]] = frozenset({...})`.
+        """
+        return frozenset()
 
     @abstractmethod
     def __call__(self, student: Trace, teacher: Trace | None) -> Tensor:
@@ -43,7 +54,13 @@ LOSSES: Catalogue[Loss] = Catalogue("loss", "losses", ("compress.losses",))
 
 
 def required(trace: Trace | None, who: str) -> Trace:
-    """The trace, or InputError when it was not given."""
+    """The trace, cut off from gradients; InputError when it was not given."""
     if trace is None:
         raise InputError(f"this loss compares with a {who}, and none was given")
-    return trace
+    return replace(trace, **{field.name: _cut(getattr(trace, field.name)) for field in fields(trace)})
+
+
+def _cut(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach()
+    return {layer: held.detach() for layer, held in value.items()} if isinstance(value, dict) else value

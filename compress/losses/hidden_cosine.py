@@ -18,7 +18,9 @@ from compress.losses.layers import compare_layers, same_width
 class HiddenCosine(Loss):
     """1 - cos(student, teacher) of every real token's state, mean over tokens, mean over layer pairs.
 
-    The paper compares the last layers only (`map: final`).
+    It asks for the direction of a state and leaves its length free. The paper compares the last layers only
+    (`map: final`), beside the outputs of the masked-token head, with a student of the teacher's width. Where the
+    widths differ, the objective projects the student's states.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"hidden"})

@@ -17,7 +17,8 @@ from compress.losses.layers import compare_layers, same_width
 class HiddenMSE(Loss):
     """MSE(H_student W, H_teacher) over real tokens and widths, summed over layer pairs as in the paper.
 
-    W exists only when the widths differ; it belongs to the objective and never reaches the student.
+    W exists only when the widths differ; it belongs to the objective and never reaches the student. The paper trains
+    with it in both stages, together with `attention_mse`, before the outputs are compared.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"hidden"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import transformers
@@ -13,7 +13,7 @@ from compress.core.errors import Fault, InputError
 from compress.core.hashing import tree_sha256
 from compress.core.options import Choice, CorpusRef, ModelSource
 from compress.corpora.corpus import Corpus
-from compress.distill.checks import check_head, check_labels, check_quality, check_vocabulary
+from compress.distill.checks import check_head, check_labels, check_quality, check_vocabulary, reads_unlabelled
 from compress.distill.distillation import Distillation
 from compress.losses.base import LOSSES, Loss
 from compress.steps.base import STEPS, Context, Step
@@ -36,12 +36,18 @@ class Distill(Step, TrainOptions):
     """
 
     kind: ClassVar[str] = "Model"
+    together: ClassVar[bool] = True
+    version: ClassVar[int] = 2
 
     corpus: CorpusRef = Field(description="the corpus to train on, a `prepare` step")
     teacher: ModelSource = Field(description="$step, folder or hub name of the model to imitate")
     student: Annotated[StudentArchitecture, Choice(STUDENTS)] = Field(description="the student's shape and start")
     start: ModelSource | None = Field(None, description="a model of the same shape whose body the student starts from")
     losses: list[Annotated[Loss, Choice(LOSSES)]] = Field(min_length=1, description="the weighted terms")
+    unlabeled: Literal["auto", "use", "ignore"] = Field(
+        "auto",
+        description="train on the corpus's unlabeled rows too; auto: when there are some and the losses can",
+    )
     max_length: int | None = Field(None, ge=8, le=8192, description="longest input in tokens; null: the teacher's")
     seed: int | None = Field(None, ge=0, lt=2**32, description="null: the recipe's seed")
 
@@ -53,7 +59,8 @@ class Distill(Step, TrainOptions):
     def preflight(self) -> list[Fault]:
         """A model that is given by path and is not there."""
         inside = f"student.{self.student.registered_name}"
-        faults = [Fault(f"{inside}.{fault.path}", fault.message) for fault in self.student.preflight()]
+        faults = self.tracker_faults()
+        faults += [Fault(f"{inside}.{fault.path}", fault.message) for fault in self.student.preflight()]
         for field, name in (("teacher", self.teacher), ("start", self.start)):
             looks_local = name is not None and (name.startswith((".", "/", "~")) or name.count("/") > 1)
             if name is not None and looks_local and not Path(name).is_dir():
@@ -70,7 +77,10 @@ class Distill(Step, TrainOptions):
         max_length, most = self.max_length or teacher.max_length, positions(teacher.model)
         if max_length > most:
             raise InputError(f"max_length: {source} reads at most {most} tokens; set it to {most} or less")
-        work = Distillation(task, corpus, teacher.tokenizer, max_length, self, context.reporter)
+        more = reads_unlabelled(self.unlabeled, self.losses, corpus.has("unlabeled"), task.labelled)
+        work = Distillation(
+            task, corpus, teacher.tokenizer, max_length, self, context.reporter, unlabelled=more
+        )  # fmt: skip
         measured: dict[str, Any] = {}
         if head:
             scores, chance = work.score(teacher.model, "dev")
@@ -89,6 +99,8 @@ class Distill(Step, TrainOptions):
             cache=context.cache or context.work.parent, identity=[_identity(source, teacher), corpus.key],
             seed=context.seed, evaluated=trained_head, label=context.name,
         )  # fmt: skip
+        if not context.leads:
+            return
         measured |= fitted
         for split in ("dev", "test"):
             if trained_head and corpus.has(split):
@@ -100,6 +112,7 @@ class Distill(Step, TrainOptions):
             student, teacher.tokenizer, context.out, task=corpus.task, labels=corpus.labels,
             max_length=max_length, golden_rows=corpus.texts("dev")[:GOLDEN],
         )  # fmt: skip
+        about["trained_rows"] = {split: corpus.rows[split] for split in ("train", *(["unlabeled"] if more else []))}
         context.about.update(about, inherited=inherited, trained_head=trained_head, uses_teacher=uses_teacher)
         context.measured.update(measured)
 

@@ -74,7 +74,8 @@ def _labels(teacher: PreTrainedModel, auto_name: str) -> list[str]:
     """The teacher's label names in index order; none for a vocabulary or a bare model."""
     if not auto_name.endswith(("SequenceClassification", "TokenClassification")):
         return []
-    return [str(teacher.config.id2label[index]) for index in range(teacher.config.num_labels)]
+    config: Any = teacher.config
+    return [str(config.id2label[index]) for index in range(config.num_labels)]
 
 
 def _name(student: PreTrainedModel, teacher: PreTrainedModel, labels: list[str]) -> None:

@@ -126,4 +126,4 @@ def head_rows(heads: Tensor, head_width: int) -> Tensor:
 
 def strongest_units(dense: Tensor, classes: Tensor, count: int) -> Tensor:
     """Units of a head's dense layer by the length of their row times that of the column that reads them."""
-    return best(dense.norm(dim=1) * classes.norm(dim=0), count)
+    return best(torch.linalg.vector_norm(dense, dim=1) * torch.linalg.vector_norm(classes, dim=0), count)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from transformers import DebertaV2Config, PreTrainedConfig, PreTrainedTokenizerBase
 
@@ -18,12 +18,12 @@ class DebertaV2(Family):
 
     def config(self, shape: Shape, tokenizer: PreTrainedTokenizerBase) -> PreTrainedConfig:
         """A `DebertaV2Config` with relative attention of both kinds, absolute positions and token types."""
+        own: dict[str, Any] = {"share_att_key": True, "norm_rel_ebd": "layer_norm"}
         return DebertaV2Config(
             **common(shape, tokenizer),
             max_position_embeddings=shape.max_length,
             type_vocab_size=2,
             relative_attention=True,
             pos_att_type=["p2c", "c2p"],
-            share_att_key=True,
-            norm_rel_ebd="layer_norm",
+            **own,
         )

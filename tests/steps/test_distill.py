@@ -10,9 +10,10 @@ import pytest
 from transformers import AutoModelForSequenceClassification, pipeline
 
 from compress.core.artifact import ArtifactWriter, verify
-from compress.core.errors import InputError
+from compress.core.errors import InputError, JobError
 from compress.steps.base import Context
 from compress.steps.distill import Distill
+from compress.train.checkpoint import CheckpointWriter
 from tests.teachers.helpers import Ears, corpus_of, sentences, small_checkpoint, small_corpus, taught
 
 QUICK: dict[str, Any] = {"epochs": 2, "learning_rate": 5e-3, "batch_size": 16, "precision": "fp32"}
@@ -169,3 +170,58 @@ def test_teachers_of_other_families(family: str, tmp_path: Path) -> None:
             distilled(corpus, teacher, tmp_path / "refused", student=student, losses=attention, epochs=1)
     else:
         distilled(corpus, teacher, tmp_path / "compared", student=student, losses=attention, epochs=1)
+
+
+def test_unlabelled_rows_are_distilled_too(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:
+    """Prevents unlabelled rows that are read and not trained on, and labels that are missed where there are none."""
+    corpus, teacher = taught_teacher
+    auto = verify(distilled(corpus, teacher, tmp_path / "auto", losses=["logits_kl", "hard_ce"]))
+    ignored = verify(distilled(corpus, teacher, tmp_path / "ignored", losses=["logits_kl"], unlabeled="ignore"))
+    alone = verify(distilled(corpus, teacher, tmp_path / "alone", losses=["hard_ce"]))
+    assert auto["about"]["trained_rows"] == {"train": 240, "unlabeled": 64}
+    assert ignored["about"]["trained_rows"] == alone["about"]["trained_rows"] == {"train": 240}
+    assert (auto["measured"]["steps"], ignored["measured"]["steps"]) == (2 * 19, 2 * 15)
+
+
+def test_unlabelled_rows_alone_teach(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:
+    """Prevents unlabelled rows whose teacher logits never reach the loss: here they are all but two of the rows."""
+    teacher = taught_teacher[1]
+    few = corpus_of(
+        tmp_path / "few",
+        {
+            "train": sentences(2, 1),
+            "dev": sentences(64, 2),
+            "unlabeled": [{"text": row["text"]} for row in sentences(240, 6)],
+        },
+        {"classify": {"text": "text", "text_pair": None, "label": "label"}},
+        ["bad", "good"],
+    )
+    for losses in (["logits_kl"], ["logits_kl", {"hidden_mse": {"map": "last"}}]):
+        folder = distilled(few, teacher, tmp_path / f"student{len(losses)}", losses=losses, student=KEEN, epochs=4)
+        assert verify(folder)["measured"]["dev"]["accuracy"] > 0.9
+    with pytest.raises(InputError, match="learns from labels only"):
+        distilled(few, teacher, tmp_path / "none", losses=["hard_ce"], unlabeled="use")
+
+
+def test_a_resumed_training_with_unlabelled_rows_is_bit_equal(
+    taught_teacher: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prevents a resumed run that sees the mixed rows in another order, or other logits for them."""
+    options: dict[str, Any] = {"losses": ["logits_kl", "hard_ce"], "epochs": 1, "checkpoint_steps": 5}
+    whole = distilled(*taught_teacher, tmp_path / "whole" / "student", **options)
+    real = CheckpointWriter.write
+
+    def cut(self: CheckpointWriter, step: int, *args: Any, **given: Any) -> Path:
+        found = real(self, step, *args, **given)
+        if step == 10:
+            raise JobError("power cut")
+        return found
+
+    monkeypatch.setattr(CheckpointWriter, "write", cut)
+    with pytest.raises(JobError, match="power cut"):
+        distilled(*taught_teacher, tmp_path / "broken" / "student", **options)
+    monkeypatch.undo()
+    resumed = distilled(*taught_teacher, tmp_path / "broken" / "student", **options)
+    assert verify(resumed)["measured"]["resumed_from"] == 10 and verify(whole)["measured"]["resumed_from"] is None
+    one, two = ((folder / "model.safetensors").read_bytes() for folder in (whole, resumed))
+    assert one == two
