@@ -43,7 +43,8 @@ def magnitude_of_heads(layer: Weights, heads: int) -> Tensor:
 
     def sizes(role: str) -> Tensor:
         rows = layer[f"{role}.weight"] if role != "attention_output" else layer["attention_output.weight"].T
-        return torch.linalg.vector_norm(rows.reshape(heads, -1), dim=1)
+        found: Tensor = torch.linalg.vector_norm(rows.reshape(heads, -1), dim=1)
+        return found
 
     return sizes("value") * sizes("attention_output") + sizes("query") * sizes("key")
 
@@ -51,7 +52,8 @@ def magnitude_of_heads(layer: Weights, heads: int) -> Tensor:
 def magnitude_of_neurons(layer: Weights) -> Tensor:
     """`[f]`: length of a neuron's row times the length of the column that it writes through."""
     rows, columns = layer["ffn_in.weight"], layer["ffn_out.weight"]
-    return torch.linalg.vector_norm(rows, dim=1) * torch.linalg.vector_norm(columns, dim=0)
+    sizes: Tensor = torch.linalg.vector_norm(rows, dim=1) * torch.linalg.vector_norm(columns, dim=0)
+    return sizes
 
 
 def by_magnitude(teacher: PreTrainedModel) -> Scores:

@@ -157,19 +157,19 @@ def test_a_checkpoint_is_distilled_as_it_is(taught_teacher: tuple[Path, Path], t
 
 @pytest.mark.parametrize("family", ["albert", "electra", "mpnet", "deberta-v2"])
 def test_teachers_of_other_families(family: str, tmp_path: Path) -> None:
-    """Prevents a family that can be read but not distilled: hidden states and logits always, attention where it can."""
-    corpus = small_corpus(tmp_path / "corpus")
-    teacher = taught(str(small_checkpoint(tmp_path / "body", family)), corpus, tmp_path / "teacher")
+    """Prevents a family that can be read but not distilled: hidden states and relations always, attention where it can."""
+    corpus = small_corpus(tmp_path / "corpus", train=48)
+    body = small_checkpoint(tmp_path / "body", family)
     student = {"bert": {"width": 16, "heads": 2, "init": "random"}}
-    losses: list[Any] = ["logits_kl", {"hidden_mse": {"map": "last"}}]
-    folder = distilled(corpus, teacher, tmp_path / "student", student=student, losses=losses, epochs=1)
+    losses: list[Any] = ["hard_ce", {"hidden_mse": {"map": "last"}}, "value_relation_kl"]
+    folder = distilled(corpus, body, tmp_path / "student", student=student, losses=losses, epochs=1)
     assert verify(folder)["about"]["family"] == "bert"
     attention = [{"attention_mse": {"map": "last"}}]
     if family in ("mpnet", "deberta-v2"):
         with pytest.raises(InputError, match="attention cannot be compared"):
-            distilled(corpus, teacher, tmp_path / "refused", student=student, losses=attention, epochs=1)
+            distilled(corpus, body, tmp_path / "refused", student=student, losses=attention, epochs=1)
     else:
-        distilled(corpus, teacher, tmp_path / "compared", student=student, losses=attention, epochs=1)
+        distilled(corpus, body, tmp_path / "compared", student=student, losses=attention, epochs=1)
 
 
 def test_unlabelled_rows_are_distilled_too(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:

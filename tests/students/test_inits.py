@@ -158,10 +158,12 @@ def test_importance_keeps_whole_heads_and_neurons_in_order() -> None:
         "attention.output.dense.weight": lambda w: w[units][:, rows],
         "intermediate.dense.bias": lambda w: w[neurons],
         "output.dense.weight": lambda w: w[units][:, neurons],
-        "output.LayerNorm.weight": lambda w: w[units],
+        "output.LayerNorm.bias": lambda w: w[units],
     }
     for name, choose in expected.items():
         assert torch.equal(two.get_parameter(name), choose(one.get_parameter(name)))
+    ratio = two.get_parameter("output.LayerNorm.weight") / one.get_parameter("output.LayerNorm.weight")[units]
+    assert torch.allclose(ratio, ratio[0])  # a norm over fewer axes: one factor for all
     leading = BertStudent(layers="all", width=8, heads=2, init=Importance(hidden="leading"))
     words: Any = leading.build(teacher, HEADS["classify"]).model.get_input_embeddings()
     theirs: Any = teacher.get_input_embeddings()
