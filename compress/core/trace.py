@@ -28,6 +28,7 @@ class Trace:
     embedding: `[b, d]`, one vector for each text, as the task pools it.
     groups: `[b]` int64, rows with the same number belong together (the candidates of one query).
     depth: number of layers of the model, so that layer maps can be checked.
+    scores_lack: what this model's attention scores have besides q k^T / sqrt(e); empty for most.
     """
 
     mask: Tensor
@@ -41,13 +42,22 @@ class Trace:
     embedding: Tensor | None = None
     groups: Tensor | None = None
     depth: int = 0
+    scores_lack: str = ""
 
     def hidden_at(self, layer: int) -> Tensor:
         """Hidden state `[b, s, d]` after `layer` (0: embeddings). Raises InputError when it was not captured."""
         return _at(self.hidden, layer, "hidden state")
 
     def attention_scores(self, layer: int) -> Tensor:
-        """Unnormalised attention scores `[b, h, s, s]` in float32: q k^T / sqrt(e), before mask and softmax."""
+        """Unnormalised attention scores `[b, h, s, s]` in float32: q k^T / sqrt(e), before mask and softmax.
+
+        Raises InputError for a model whose scores are more than that.
+        """
+        if self.scores_lack:
+            raise InputError(
+                f"attention cannot be compared: this model's scores also have {self.scores_lack}, which queries and "
+                f"keys do not show; use losses on hidden states, logits, or relations of queries, keys and values"
+            )
         return scaled_products(self.heads_at("queries", layer), self.heads_at("keys", layer))
 
     def heads_at(self, part: Literal["queries", "keys", "values"], layer: int) -> Tensor:

@@ -28,6 +28,7 @@ from compress.runtime.engines.torch_int8 import FILE, FORMAT, VERSION, Int8Linea
 
 Int8Weights = dict[str, tuple[Tensor, Tensor]]
 
+READ_WHOLE = ("rel_embeddings",)  # DeBERTa takes the weights of this table, and never looks a row up
 # A last bit that differs before an activation is rounded to int8 (kernels depend on where in memory weights lie) can
 # move it by one step of 1/255.
 ROUNDING = 0.02
@@ -79,7 +80,7 @@ def _int8_weights(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> tuple
     tied: dict[str, str] = {}
     owners: dict[int, str] = {}
     for name, module in model.named_modules():
-        if not isinstance(module, kinds):
+        if not isinstance(module, kinds) or name.endswith(READ_WHOLE):
             continue
         weight = module.weight
         assert isinstance(weight, Tensor)

@@ -22,7 +22,7 @@ from teachers.origins.base import ORIGINS, Need, Origin, Start
 
 @ORIGINS.register("pretrained")
 class Pretrained(Origin):
-    """A BERT or RoBERTa checkpoint in safetensors. Code from a checkpoint is never run: these families need none."""
+    """A checkpoint of a known family in safetensors. Code from a checkpoint is never run: these families need none."""
 
     name: ModelSource = Field(description="folder, hub name, or $step")
     revision: str | None = Field(None, description="commit, tag or branch of a hub name; give one to pin the weights")

@@ -9,11 +9,15 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
+    AlbertConfig,
     AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     BertConfig,
+    DebertaV2Config,
     DistilBertConfig,
+    ElectraConfig,
+    MPNetConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     RobertaConfig,
@@ -36,6 +40,12 @@ TASKS: dict[str, dict[str, Any]] = {
     "mask": {"text": "text", "share": 0.3},
 }
 LABELS = {"classify": ["bad", "good"], "pair": ["no", "yes", "perhaps"], "tag": ["O", "B-X", "I-X"]}
+OTHERS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "albert": (AlbertConfig, {"embedding_size": 16}),
+    "electra": (ElectraConfig, {"embedding_size": 16}),
+    "mpnet": (MPNetConfig, {"max_position_embeddings": LONGEST + 2}),
+    "deberta-v2": (DebertaV2Config, {"relative_attention": True, "pos_att_type": ["p2c"], "share_att_key": True}),
+}
 
 
 class Ears(Reporter):
@@ -60,6 +70,9 @@ def model_of(family: str, task: str, layers: int = 1) -> PreTrainedModel:
         )
     elif family == "roberta":
         config = RobertaConfig(**shape, max_position_embeddings=LONGEST + 1, type_vocab_size=1, **common)
+    elif family in OTHERS:
+        kind, own = OTHERS[family]
+        config = kind(**{**shape, "max_position_embeddings": LONGEST, **common, **own})
     else:
         config = BertConfig(**shape, max_position_embeddings=LONGEST, **common)
     kinds = {"tag": AutoModelForTokenClassification, "mask": AutoModelForMaskedLM}
