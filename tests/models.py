@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import (
     AutoModelForMaskedLM,
+    AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     BertConfig,
@@ -20,6 +21,7 @@ HEADS: dict[str, Any] = {
     "classify": AutoModelForSequenceClassification,
     "tag": AutoModelForTokenClassification,
     "mask": AutoModelForMaskedLM,
+    "answer": AutoModelForQuestionAnswering,
 }
 
 

@@ -14,7 +14,7 @@ def head_parts(model: PreTrainedModel) -> dict[str, nn.Module]:
     candidates = {
         "dense": (anatomy.hidden_pooler, anatomy.mask_dense, _below_base(model, anatomy.pooler)),
         "norm": (anatomy.mask_norm,),
-        "classes": (anatomy.output_layer, "classifier"),
+        "classes": (anatomy.output_layer, "classifier", "qa_outputs"),
     }
     parts: dict[str, nn.Module] = {}
     for role, names in candidates.items():

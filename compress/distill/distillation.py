@@ -52,7 +52,7 @@ class Distillation:
     def score(self, model: PreTrainedModel, split: str) -> tuple[dict[str, float], float]:
         """Metrics of a model on a split in float32, and the main metric of the best constant answer."""
         logits, labels = collect(
-            model, self.features(split), self.collate, self.task.flatten,
+            model, self.features(split), self.collate, self.task.flatten, read=self.task.read, by_row=self.task.by_row,
             batch_size=2 * self.options.batch_size, device=self.device, precision="fp32",
         )  # fmt: skip
         return self.task.score(logits, labels, self.corpus.labels), self.task.chance(labels)
@@ -101,6 +101,7 @@ class Distillation:
     ) -> TrainData:
         features = self.features("train")
         stored = objective.needs_teacher and objective.logits_only and not self.task.token_level
+        stored = stored and self.task.output != "vector"  # a pair of texts is two rows of a batch
         if teacher is None or not stored:
             return TrainData(features, self.collate, lengths(features))
         key = digest([*identity, self.max_length, self.precision, len(features)])[:32]

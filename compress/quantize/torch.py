@@ -25,6 +25,7 @@ from compress.core.errors import JobError
 from compress.quantize.base import QUANTIZERS, FloatStudent, Quantizer, needs_reduced_range, weight_facts
 from compress.quantize.rows import quantize_rows
 from compress.runtime.engines.torch_int8 import FILE, FORMAT, VERSION, load_int8, put_int8
+from compress.runtime.engines.torch_output import raw_output
 
 Int8Weights = dict[str, tuple[Tensor, Tensor]]
 
@@ -109,6 +110,6 @@ def _stored(weights: Int8Weights, rest: dict[str, Tensor]) -> dict[str, Tensor]:
 def _prove(model: nn.Module, loaded: nn.Module, student: FloatStudent, out: Path) -> None:
     with torch.inference_mode():
         for batch in student.batches:
-            if not torch.equal(model(**batch).logits, loaded(**batch).logits):
+            if not torch.equal(raw_output(model(**batch)), raw_output(loaded(**batch))):
                 shape = list(batch["input_ids"].shape)
                 raise JobError(f"{out / FILE}: gives other logits when loaded again, at shape {shape}; it is not kept")

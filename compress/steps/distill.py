@@ -71,23 +71,25 @@ class Distill(Step, TrainOptions):
             raise InputError(f"max_length: {source} reads at most {most} tokens; set it to {most} or less")
         work = Distillation(task, corpus, teacher.tokenizer, max_length, self, context.reporter)
         measured: dict[str, Any] = {}
+        head = head and task.scorable
         if head:
             scores, chance = work.score(teacher.model, "dev")
             check_quality(scores[task.metric], chance, task.metric, source)
             measured |= {"teacher": {"dev": scores}, "chance": chance}
         student, inherited = self._student(teacher, task, context)
-        trained_head = any("logits" in loss.needs for loss in self.losses)
+        trained_head = task.output == "vector" or any("logits" in loss.needs for loss in self.losses)
+        scored = trained_head and task.scorable
         uses_teacher = any(loss.needs_teacher for loss in self.losses)
         fitted = work.fit(
             student, teacher.model if uses_teacher else None, self.losses, work=context.work,
             cache=context.cache or context.work.parent, identity=[_identity(source, teacher), corpus.key],
-            seed=context.seed, evaluated=trained_head, label=context.name,
+            seed=context.seed, evaluated=scored, label=context.name,
         )  # fmt: skip
         measured |= fitted
         for split in ("dev", "test"):
-            if trained_head and corpus.has(split):
+            if scored and corpus.has(split):
                 measured[split] = work.score(student, split)[0]
-        if head and trained_head:
+        if head and scored:
             measured["retained"] = measured["dev"][task.metric] / measured["teacher"]["dev"][task.metric]
         student.cpu()
         about = save_student(
@@ -99,10 +101,11 @@ class Distill(Step, TrainOptions):
 
     def _teacher(self, source: str, task: Task, corpus: Corpus, context: Context) -> tuple[Loaded, bool]:
         """The teacher, and whether its head is trained for this task."""
-        outputs = {"classes": len(corpus.labels), "value": 1}.get(task.output)
+        labels = len(corpus.labels)
+        outputs = {"classes": labels, "labels": labels, "value": 1, "span": 2}.get(task.output)
         teacher = load_model(source, task.auto_class, num_labels=outputs)
         head = check_head(teacher.missing, self.losses, source)
-        if head and task.output == "classes":
+        if head and task.output in ("classes", "labels"):
             check_labels(teacher.labels, corpus.labels, source, context.reporter)
         return teacher, head
 
@@ -112,7 +115,8 @@ class Distill(Step, TrainOptions):
         if self.start is None:
             return built.model, built.inherited
         source = context.source(self.start)
-        outputs = getattr(teacher.model.config, "num_labels", None) if task.output != "vocabulary" else None
+        headless = task.output in ("vocabulary", "vector")
+        outputs = None if headless else getattr(teacher.model.config, "num_labels", None)
         start = load_model(source, task.auto_class, num_labels=outputs, fresh_head=True)
         check_vocabulary(start.tokenizer, teacher.tokenizer, source)
         mine, theirs = architecture_facts(built.model), architecture_facts(start.model)

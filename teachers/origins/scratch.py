@@ -15,7 +15,7 @@ from teachers.origins.base import ORIGINS, Need, Origin, Start
 from teachers.tokenizers.base import TOKENIZERS, TokenizerTraining
 from teachers.warm_up import WarmUp, warmed_body
 
-TEXT_COLUMNS = ("text", "text_pair", "tokens")
+TEXT_COLUMNS = ("text", "text_pair", "tokens", "question", "context")
 TEXT_SPLITS = ("train", "unlabeled")
 
 
