@@ -154,7 +154,8 @@ class Answer(Task):
             one = Best(float(found[0, 0]), int(found[0, 1]), int(found[0, 2]))
             row = int(feature["row"])
             rows[row] = feature
-            if row not in best or not one.score <= best[row][0]:  # NaN is kept, so that `score` refuses it
+            # A window of NaN wins and stays, so that `score` refuses it.
+            if row not in best or (not np.isnan(best[row][0]) and not one.score <= best[row][0]):
                 best[row] = (one.score, *characters(one, feature["offsets"]))
         spans = [np.array([best[row][1:] if np.isfinite(best[row][0]) else (np.nan, np.nan)]) for row in best]
         return self.judge([rows[row] for row in best], spans)

@@ -72,7 +72,7 @@ def test_the_best_window_answers(word_piece: Any) -> None:
     assert len(outputs) == len(truth) == 1 and outputs[0][0].tolist() == [1.0, 1.0, 92.0, 101.0]
     assert one.score(np.concatenate(outputs), np.concatenate(truth), []) == {"f1": 1.0, "exact": 1.0}
     assert 0 < one.chance(np.concatenate(truth)) < 0.2
-    raw[0, 3] = float("nan")
+    raw[0, made[0]["inside"][0]] = float("nan")
     flat, _ = one.flatten(one.arrange(raw, batch), batch["labels"], batch["outputs"])
     outputs, _ = one.by_row(made, [flat[[at]] for at in range(len(made))], list(labels[:, None]))
     with pytest.raises(JobError, match="NaN"):

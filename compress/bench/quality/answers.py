@@ -45,11 +45,13 @@ class Units:
         return np.asarray(self.gold == self.said)
 
 
-def answers_of(paths: Sequence[Path], columns: list[int] | None, rows: Sequence[Row], task: Task) -> Answers:
+def answers_of(
+    paths: Sequence[Path], columns: list[int] | None, rows: Sequence[Row], task: Task | None = None
+) -> Answers:
     """What the subject's process wrote (`inside/outputs.py`), with the truth of the rows."""
     found = {number: (outputs, words) for path in paths for number, outputs, words in _stored(path, columns)}
     outputs, words = [found[row][0] for row in range(len(rows))], [found[row][1] for row in range(len(rows))]
-    judged = task.judge(rows, outputs)
+    judged = None if task is None else task.judge(rows, outputs)
     if judged is not None:
         return Answers(judged[0], words, judged[1])
     return Answers(outputs, words, [gold_of(row, seen) for row, seen in zip(rows, words, strict=True)])
