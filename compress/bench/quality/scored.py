@@ -23,7 +23,7 @@ EQUAL = 1e-9
 class Scored:
     """One subject's scores. units: None for a task without labels. forms: the metrics that could be drawn fast.
 
-    draws: of every metric, over the same draws of rows for every subject.
+    output: of the task. draws: of every metric, over the same draws of rows for every subject.
     """
 
     answers: Answers
@@ -31,6 +31,7 @@ class Scored:
     forms: dict[str, Form]
     scores: dict[str, float]
     draws: dict[str, Floats]
+    output: str = ""
 
 
 def scored(task: Task, rows: Sequence[Row], answers: Answers, labels: Sequence[str], slow_draws: int) -> Scored:
@@ -46,7 +47,7 @@ def scored(task: Task, rows: Sequence[Row], answers: Answers, labels: Sequence[s
     draws = draw(forms, len(rows))
     if set(scores) - set(forms):
         draws = {**_slowly(task, answers, labels, slow_draws), **draws}
-    return Scored(answers, units, forms, scores, draws)
+    return Scored(answers, units, forms, scores, draws, task.output)
 
 
 def _forms(task: Task, answers: Answers, units: Units | None, labels: Sequence[str]) -> dict[str, Form]:
