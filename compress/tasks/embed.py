@@ -201,5 +201,6 @@ class Embed(Task):
 def _pairs(vectors: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """First and second embeddings `[n, d]` of the pairs in a batch, and their scores `[n]`."""
     paired = labels[:, 0] != ALONE
-    both = vectors[paired.to(vectors.device)].unflatten(0, (-1, 2))
+    found = vectors[paired.to(vectors.device)]
+    both = found.reshape(len(found) // 2, 2, found.shape[-1])
     return both[:, 0], both[:, 1], labels[paired][::2, 1]

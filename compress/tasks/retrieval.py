@@ -28,7 +28,7 @@ def ranks(queries: np.ndarray, positives: np.ndarray, asked: Sequence[str], text
         rows = np.arange(start, min(start + _AT_ONCE, len(asked)))
         similar = _unit(queries[rows]) @ pool.T
         mine = similar[np.arange(len(rows)), own[rows]].copy()
-        for at, row in enumerate(rows):
+        for at, row in enumerate(rows.tolist()):
             similar[at, others[asked[row]]] = -np.inf
         # A cosine computed twice may differ in its last digit.
         near = np.abs(similar - mine[:, None]) <= 1e-6

@@ -39,7 +39,8 @@ def _kept(prediction: Any, outputs: np.ndarray) -> np.ndarray:
     """The raw outputs; of an answer, which has them for every token of every window, the characters that it names."""
     if isinstance(prediction, Found):
         # NaN stays NaN, so that no metric is made of a broken student.
-        return np.array([prediction.start, prediction.end]) + 0.0 * outputs.sum()
+        edges: np.ndarray = np.array([prediction.start, prediction.end]) + 0.0 * outputs.sum()
+        return edges
     return np.array(outputs)
 
 

@@ -37,10 +37,8 @@ def flips(rows: Sequence[Row], labels: Sequence[str], mine: Scored, theirs: Scor
 
 def text_of(row: Row) -> str:
     """The text of a row, a pair with a bar between, cut to 300 characters."""
-    if "tokens" in row:
-        parts = [" ".join(row["tokens"])]
-    else:
-        parts = [row["question"], row["context"]] if "context" in row else [row["text"], row.get("text_pair")]
+    names = ("question", "context") if "context" in row else ("text", "text_pair")
+    parts = [" ".join(row["tokens"])] if "tokens" in row else [row.get(name) for name in names]
     text = " | ".join(part for part in parts if part is not None)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
