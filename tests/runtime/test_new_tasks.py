@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 from compress.core.errors import InputError
 from compress.runtime.prediction import Found, Labels, Similarity, Vector
@@ -123,6 +124,24 @@ def test_sentence_transformers_files_say_the_same(student: Folder, tmp_path: Pat
     pooling.write_text(json.dumps({**held, "pooling_mode_mean_tokens": False, "pooling_mode_lasttoken": True}))
     with pytest.raises(InputError, match="pools by lasttoken, which is not known"):
         Student.load(folder)
+
+
+def test_embeddings_need_no_pooler(student: Folder, tmp_path: Path) -> None:
+    """Published sentence encoders often come without the pooler, which no embedding reads; a layer must not lack."""
+    folder = tmp_path / "plain"
+    shutil.copytree(student("bert", "embed"), folder)
+    expected = Student.load(folder, threads=1).embed(tiny.TEXTS)
+    (folder / "manifest.json").unlink()
+    weights = load_file(folder / "model.safetensors")
+    for lacking, fails in (("pooler.", False), ("encoder.layer.1.", True)):
+        kept = {name: value for name, value in weights.items() if not name.startswith(lacking)}
+        assert len(kept) < len(weights)
+        save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+        if fails:
+            with pytest.raises(InputError, match="lacks weights that the model needs"):
+                Student.load(folder, threads=1)
+        else:
+            np.testing.assert_allclose(Student.load(folder, threads=1).embed(tiny.TEXTS), expected, atol=1e-6)
 
 
 def test_plain_folders_tell_their_task(student: Folder, tmp_path: Path) -> None:
