@@ -93,7 +93,7 @@ class Distillation:
     def score(self, model: PreTrainedModel, split: str) -> tuple[dict[str, float], float]:
         """Metrics of a model on a split in float32, and the main metric of the best constant answer."""
         logits, labels = collect(
-            model, self.features(split), self.collate, self.task.flatten,
+            model, self.features(split), self.collate, self.task.flatten, read=self.task.read, by_row=self.task.by_row,
             batch_size=2 * self.options.batch_size, device=self.device, precision="fp32",
         )  # fmt: skip
         return self.task.score(logits, labels, self.corpus.labels), self.task.chance(labels)

@@ -157,20 +157,21 @@ class Distill(Step, TrainOptions):
             task, corpus, tokens.tokenizer, max_length, self, context.reporter, unlabelled=more,
             interpreter=tokens.interpreter(task, teacher, corpus, max_length, context.reporter),
         )  # fmt: skip
-        trained_head = any("logits" in loss.needs for loss in self.losses)
+        trained_head = task.output == "vector" or any("logits" in loss.needs for loss in self.losses)
+        scored = trained_head and task.scorable
         uses_teacher = any(loss.needs_teacher for loss in self.losses)
         fitted = work.fit(
             student, teaching.told(heard) if uses_teacher else [], self.losses, combine=self.combine,
             balance=self.balance, teacher_mode=self.teacher_mode, signals=self._signals(context), work=context.work,
-            cache=context.cache or context.work.parent, seed=context.seed, evaluated=trained_head, label=context.name,
+            cache=context.cache or context.work.parent, seed=context.seed, evaluated=scored, label=context.name,
         )  # fmt: skip
         if not context.leads:
             return
         measured |= fitted
         for split in ("dev", "test"):
-            if trained_head and corpus.has(split):
+            if scored and corpus.has(split):
                 measured[split] = work.score(student, split)[0]
-        if teaching.head and trained_head:
+        if teaching.head and scored:
             measured["retained"] = measured["dev"][task.metric] / best_score(measured, task.metric)
         student.cpu()
         about = save_student(

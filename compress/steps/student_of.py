@@ -21,7 +21,8 @@ def start_of(name: str | None, teacher: Loaded, task: Task, context: Context) ->
     """The model that the student's body starts from, under a head of the task; None when none is named."""
     if name is None:
         return None
-    outputs = getattr(teacher.model.config, "num_labels", None) if task.output != "vocabulary" else None
+    headless = task.output in ("vocabulary", "vector")
+    outputs = None if headless else getattr(teacher.model.config, "num_labels", None)
     return load_model(context.source(name), task.auto_class, num_labels=outputs, fresh_head=True)
 
 
