@@ -157,7 +157,7 @@ def test_a_checkpoint_is_distilled_as_it_is(taught_teacher: tuple[Path, Path], t
 
 @pytest.mark.parametrize("family", ["albert", "electra", "mpnet", "deberta-v2"])
 def test_teachers_of_other_families(family: str, tmp_path: Path) -> None:
-    """Prevents a family that can be read but not distilled: hidden states and relations always, attention where it can."""
+    """Prevents a family that can be read but not distilled: states and relations always, attention where it can."""
     corpus = small_corpus(tmp_path / "corpus", train=48)
     body = small_checkpoint(tmp_path / "body", family)
     student = {"bert": {"width": 16, "heads": 2, "init": "random"}}

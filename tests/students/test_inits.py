@@ -170,6 +170,18 @@ def test_importance_keeps_whole_heads_and_neurons_in_order() -> None:
     assert torch.equal(words.weight, theirs.weight[:, :8])
 
 
+def test_hidden_units_are_ranked_by_what_their_norms_let_through() -> None:
+    """Prevents a ranking by matrices: in trained models they are large where states are small."""
+    teacher = tiny("bert", layers=2)
+    for layer in anatomy_of(teacher).layer_list(teacher):
+        for name in ("attention.output.LayerNorm", "output.LayerNorm"):
+            for kind in ("weight", "bias"):
+                layer.get_parameter(f"{name}.{kind}").data[:8] *= 0.1
+        layer.get_parameter("intermediate.dense.weight").data[:, :8] *= 10
+    assert by_magnitude(teacher).hidden.topk(8).indices.min() == 8
+    assert by_activation(teacher, [batch()]).hidden.topk(8).indices.min() == 8
+
+
 def test_activation_sees_what_weights_do_not() -> None:
     """Prevents an `activation` that reads weights: a neuron that never fires counts nothing, however large it is."""
     teacher = tiny("bert", layers=1)
