@@ -3,10 +3,10 @@
     python -m benchmarks.ablation --data DATA/sst2 --books DATA/novels --body MODEL [--seeds 1 2 3] [--rows 20000]
 
 Purpose: the README's "which loss when". A 4 x 312 student of a fine-tuned 6 x 384 BERT on SST-2, all parts there, and
-then one part less or other: without the general stage, the task stage, augmentation, attention, hidden states, all of the
-Transformer's terms, or logits; with other layer maps. `--rows` training rows and `--books-rows` pieces of book, so that
-the whole fits a CPU; what is cut is cut for all. Scores are dev accuracy. Finished steps are skipped, `--collect` only
-reads. Writes results/ablation.json; it states what was found and promises nothing.
+then one part less or other: without the general stage, the task stage, augmentation, attention, hidden states, all of
+the Transformer's terms, or logits; with other layer maps. `--rows` training rows and `--books-rows` pieces of book, so
+that the whole fits a CPU; what is cut is cut for all. Scores are dev accuracy. Finished steps are skipped, `--collect`
+only reads. Writes results/ablation.json; it states what was found and promises nothing.
 """
 
 from __future__ import annotations

@@ -72,9 +72,9 @@ def make_model(shape: Shape, folder: Path, corpus: Path) -> Path:
 
     from compress.core.artifact import MANIFEST, ArtifactWriter
     from compress.corpora.corpus import Corpus
+    from compress.corpora.running_text import corpus_texts
+    from compress.corpora.tokenizers.wordpiece import WordPiece
     from compress.train.folder import save_student
-    from teachers.origins.scratch import corpus_texts
-    from teachers.tokenizers.wordpiece import WordPiece
 
     if (folder / MANIFEST).is_file():
         return folder

@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import (
     AlbertConfig,
     AutoModelForMaskedLM,
+    AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     BertConfig,
@@ -26,6 +27,7 @@ HEADS: dict[str, Any] = {
     "classify": AutoModelForSequenceClassification,
     "tag": AutoModelForTokenClassification,
     "mask": AutoModelForMaskedLM,
+    "answer": AutoModelForQuestionAnswering,
 }
 
 

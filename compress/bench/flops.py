@@ -52,7 +52,7 @@ def of_weights(path: Path, length: int, task: str, config: dict[str, Any]) -> Wo
     total = int8 = 0.0
     for one in matrices:
         head = part_of(one.name) == "head"
-        tokens = 1 if head and task in ("classify", "regress") else length
+        tokens = 1 if head and task in ("classify", "multilabel", "regress") else length
         work = one.elements * tokens * (1 if head or is_projection(one.name) else repeats)
         total += work
         int8 += work if one.kind == "I8" else 0.0

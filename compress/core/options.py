@@ -61,6 +61,7 @@ class Ref:
 
 
 CorpusRef = Annotated[str, Ref("Corpus")]
+SignalsRef = Annotated[str, Ref("Signals")]
 ModelRef = Annotated[str, Ref("Model")]
 ModelSource = Annotated[str, Ref("Model", outside=True)]
 MeasuredModel = Annotated[str, Ref("Model", outside=True, engine=True)]

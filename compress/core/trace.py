@@ -19,10 +19,11 @@ from compress.core.errors import InputError
 class Trace:
     """One model's view of one batch. Losses read two of them and know nothing else.
 
-    logits: `[b, c]` (classify, regress) or `[b, s, c]` (tag, mask).
+    logits: `[b, c]` (classify, regress), `[b, s, c]` (tag, mask), `[b, 2, s]` (answer) or `[b, d]` (embed).
     mask: `[b, s]` bool, true where a token is real.
-    outputs: `[b]` or `[b, s]` bool, true where an output counts (labelled words, masked tokens).
-    labels: `[b]`, `[b, s]` int64, or `[b]` float32 for regression; None for unlabelled rows.
+    outputs: `[b]`, `[b, s]` or `[b, 2]` bool, true where an output counts (labelled words, masked tokens).
+    labels: `[b]`, `[b, s]` int64, or `[b]` float32 for regression; `[b, c]` float32 (multilabel), `[b, 2]` int64
+        (answer: start and end token), `[b, 2]` float32 (embed: pair and score); None for unlabelled rows.
     hidden: layer number to `[b, s, d]`; 0 is the embedding output, k the output of layer k.
     queries, keys, values: layer number (from 1) to `[b, h, s, e]`, before the scaled product.
     embedding: `[b, d]`, one vector for each text, as the task pools it.
@@ -73,7 +74,8 @@ class Trace:
 def scaled_products(left: Tensor, right: Tensor) -> Tensor:
     """left right^T / sqrt(e) of `[..., s, e]`: `[..., s, s]` in float32, under autocast too."""
     with torch.autocast(left.device.type, enabled=False):
-        return left.float() @ right.float().transpose(-1, -2) / math.sqrt(left.shape[-1])
+        # The scale goes onto the smaller tensor: scores of many heads are the largest ones of a training step.
+        return (left.float() / math.sqrt(left.shape[-1])) @ right.float().transpose(-1, -2)
 
 
 def _at(held: dict[int, Tensor] | None, layer: int, what: str) -> Tensor:

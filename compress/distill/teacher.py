@@ -28,6 +28,10 @@ class Teacher(ABC):
     def trace(self, batch: Mapping[str, Tensor]) -> Trace:
         """What the teacher says of a batch, without gradients, on the batch's device."""
 
+    def align(self, student: Trace, batch: Mapping[str, Tensor]) -> Trace:
+        """The student's trace of a batch as this teacher's traces can be compared with: as it is, for equal tokens."""
+        return student
+
     @abstractmethod
     def close(self) -> None:
         """Let go of what `want` took, so that a model is as it came."""

@@ -36,14 +36,15 @@ class AttentionKL(Loss):
         same_tokens(student.mask, teacher.mask)
         return mean_over(
             [
-                relation_kl(
-                    student.attention_scores(one), teacher.attention_scores(two), student.mask, self.heads,
-                    self.registered_name,
-                )
+                relation_kl(_sides(student, one), _sides(teacher, two), student.mask, self.heads, self.registered_name)
                 for one, two in self.pairs(student.depth, teacher.depth)
             ]
-        )  # fmt: skip
+        )
 
     def pairs(self, student_depth: int, teacher_depth: int) -> list[tuple[int, int]]:
         """(student layer, teacher layer) pairs that the term compares. Raises InputError for layer 0."""
         return inner_pairs(final_pairs(self.map, student_depth, teacher_depth), self.registered_name)
+
+
+def _sides(trace: Trace, layer: int) -> tuple[Tensor, Tensor]:
+    return trace.heads_at("queries", layer), trace.heads_at("keys", layer)

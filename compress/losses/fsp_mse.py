@@ -38,9 +38,10 @@ class FSPMSE(Loss):
         terms = []
         with torch.autocast(student.mask.device.type, enabled=False):
             for below, above in pairwise(self.pairs(student.depth, teacher.depth)):
-                one, two = _flow(student, below[0], above[0]), _flow(teacher, below[1], above[1])
-                same_width(one, two)
-                terms.append((one - two).square().mean((1, 2))[student.mask.any(1)].mean())
+                one, two = _layers(student, below[0], above[0]), _layers(teacher, below[1], above[1])
+                for mine, theirs in zip(one, two, strict=True):
+                    same_width(mine, theirs)
+                terms.append(_squared_distance(one, two)[student.mask.any(1)].mean())
         return mean_over(terms)
 
     def pairs(self, student_depth: int, teacher_depth: int) -> list[tuple[int, int]]:
@@ -52,7 +53,23 @@ class FSPMSE(Loss):
         return pairs
 
 
-def _flow(trace: Trace, below: int, above: int) -> Tensor:
+def _layers(trace: Trace, below: int, above: int) -> tuple[Tensor, Tensor]:
+    """States of two layers `[b, s, d]`, 0 at padding, so that the mean over real tokens of their products is H^T H."""
     real = trace.mask.unsqueeze(-1)
-    one, two = (trace.hidden_at(layer).float().where(real, 0.0) for layer in (below, above))
-    return one.transpose(1, 2) @ two / real.sum(1, keepdim=True).clamp(min=1)
+    share = real.sum(1, keepdim=True).clamp(min=1).sqrt()
+    one, two = (trace.hidden_at(layer).float().where(real, 0.0) / share for layer in (below, above))
+    return one, two
+
+
+def _squared_distance(one: tuple[Tensor, Tensor], two: tuple[Tensor, Tensor]) -> Tensor:
+    """Mean over the entries of (a^T b - a'^T b')^2, for each text `[b]`.
+
+    |a^T b - a'^T b'|^2 is aa^T . bb^T + a'a'^T . b'b'^T - 2 aa'^T . bb'^T: `[s, s]` products instead of `[d, d]`.
+    """
+
+    def product(left: tuple[Tensor, Tensor], right: tuple[Tensor, Tensor]) -> Tensor:
+        below, above = (x @ y.transpose(1, 2) for x, y in zip(left, right, strict=True))
+        return (below * above).sum((1, 2))
+
+    total = product(one, one) + product(two, two) - 2 * product(one, two)
+    return total.clamp(min=0) / one[0].shape[-1] ** 2

@@ -62,7 +62,7 @@ def directions(vectors: Tensor, dim: int = -1) -> Tensor:
     """Vectors divided by their length; 0, with gradient 0, for a vector of no length, whose direction may be any."""
     length = torch.linalg.vector_norm(vectors, dim=dim, keepdim=True)
     some = length > 0
-    return vectors * (1 / length.where(some, 1.0)).where(some, 0.0)
+    return vectors * length.where(some, 1.0).reciprocal().where(some, 0.0)
 
 
 def same_tokens(student: Tensor, teacher: Tensor) -> None:

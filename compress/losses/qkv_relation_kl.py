@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from compress.core.errors import InputError
-from compress.core.trace import Trace, scaled_products
+from compress.core.trace import Trace
 from compress.losses.base import LOSSES, Loss, required
 from compress.losses.layers import FinalMap, final_pairs, inner_pairs, mean_over, refuse_nothing, same_tokens
 from compress.losses.relations import recut, relation_kl
@@ -70,8 +70,8 @@ class QKVRelationKL(Loss):
                 mine, theirs = student.heads_at(part, one), teacher.heads_at(part, two)
                 heads = self._heads(mine.shape[1] * mine.shape[3], theirs.shape[1] * theirs.shape[3])
                 mine, theirs = recut(mine, heads), recut(theirs, heads)
-                relations = scaled_products(mine, mine), scaled_products(theirs, theirs)
-                terms.append(weight * relation_kl(*relations, student.mask, "each", self.registered_name))
+                both = relation_kl((mine, mine), (theirs, theirs), student.mask, "each", self.registered_name)
+                terms.append(weight * both)
         return torch.stack(terms).sum()
 
     def _heads(self, mine: int, theirs: int) -> int:

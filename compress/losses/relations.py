@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional
 
 from compress.core.errors import InputError
+from compress.core.trace import scaled_products
 
 Heads = Annotated[
     Literal["auto", "each", "mean"],
@@ -21,20 +21,25 @@ Heads = Annotated[
 MASKED = -1e30  # finite, so that a text without a real token gives no NaN; exp of it is 0
 
 
-def relation_kl(student: Tensor, teacher: Tensor, mask: Tensor, heads: Heads, name: str) -> Tensor:
-    """KL(softmax(teacher) || softmax(student)) over real keys, mean over real queries and heads; a scalar.
+def relation_kl(
+    student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor], mask: Tensor, heads: Heads, name: str
+) -> Tensor:
+    """KL(softmax(l r^T / sqrt(e)) of the teacher || of the student) over real keys, mean over real queries and heads.
 
-    Scores `[b, h, s, s]`, mask `[b, s]`. Raises InputError for unequal heads under `each`.
+    student, teacher: l and r `[b, h, s, e]`, queries and keys, say. mask: `[b, s]`. Raises InputError for unequal
+    heads under `each`.
     """
-    if heads == "each" and student.shape[1] != teacher.shape[1]:
+    mine, theirs = student[0].shape[1], teacher[0].shape[1]
+    if heads == "each" and mine != theirs:
         raise InputError(
-            f"{name}: the student has {student.shape[1]} heads and the teacher {teacher.shape[1]}, so none has a "
-            f"partner; use `heads: mean`, or qkv_relation_kl, whose heads are cut anew"
+            f"{name}: the student has {mine} heads and the teacher {theirs}, so none has a partner; use `heads: mean`, "
+            f"or qkv_relation_kl, whose heads are cut anew"
         )
-    one, two = _log_distribution(student, mask), _log_distribution(teacher, mask)
-    if heads == "mean" or one.shape[1] != two.shape[1]:
+    one, two = _scores(student, mask), _scores(teacher, mask)
+    if heads == "mean" or mine != theirs:
         one, two = _mean_distribution(one), _mean_distribution(two)
-    apart = functional.kl_div(one, two, reduction="none", log_target=True).sum(-1)
+    # sum p (log p - log q) from scores, not from two log-softmaxes: half the large tensors, and 0 for equal scores.
+    apart = (two - one).mul_(two.softmax(-1)).sum(-1) - two.logsumexp(-1) + one.logsumexp(-1)
     real = mask[:, None, :]
     return apart.where(real, 0.0).sum() / (real.sum() * one.shape[1])
 
@@ -45,10 +50,11 @@ def recut(heads: Tensor, number: int) -> Tensor:
     return heads.transpose(1, 2).reshape(b, s, number, h * e // number).transpose(1, 2)
 
 
-def _log_distribution(scores: Tensor, mask: Tensor) -> Tensor:
-    return functional.log_softmax(scores.masked_fill(~mask[:, None, None, :], MASKED), -1)
+def _scores(sides: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
+    """Scores `[b, h, s, s]` in float32, so low at masked keys that they get no share."""
+    return scaled_products(*sides).masked_fill_(~mask[:, None, None, :], MASKED)
 
 
-def _mean_distribution(logs: Tensor) -> Tensor:
-    """The log of the mean over heads of distributions given as logs: `[b, 1, s, s]`."""
-    return logs.logsumexp(1, keepdim=True) - math.log(logs.shape[1])
+def _mean_distribution(scores: Tensor) -> Tensor:
+    """The log of the mean over heads of the distributions that scores give: `[b, 1, s, s]`."""
+    return scores.log_softmax(-1).logsumexp(1, keepdim=True) - math.log(scores.shape[1])

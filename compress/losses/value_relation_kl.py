@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from compress.core.trace import Trace, scaled_products
+from compress.core.trace import Trace
 from compress.losses.base import LOSSES, Loss, required
 from compress.losses.layers import FinalMap, final_pairs, inner_pairs, mean_over, refuse_nothing, same_tokens
 from compress.losses.relations import Heads, relation_kl
@@ -36,17 +36,16 @@ class ValueRelationKL(Loss):
         same_tokens(student.mask, teacher.mask)
         return mean_over(
             [
-                relation_kl(_relation(student, one), _relation(teacher, two), student.mask, self.heads,
-                            self.registered_name)
+                relation_kl(_sides(student, one), _sides(teacher, two), student.mask, self.heads, self.registered_name)
                 for one, two in self.pairs(student.depth, teacher.depth)
             ]
-        )  # fmt: skip
+        )
 
     def pairs(self, student_depth: int, teacher_depth: int) -> list[tuple[int, int]]:
         """(student layer, teacher layer) pairs that the term compares. Raises InputError for layer 0."""
         return inner_pairs(final_pairs(self.map, student_depth, teacher_depth), self.registered_name)
 
 
-def _relation(trace: Trace, layer: int) -> Tensor:
+def _sides(trace: Trace, layer: int) -> tuple[Tensor, Tensor]:
     values = trace.heads_at("values", layer)
-    return scaled_products(values, values)
+    return values, values

@@ -114,6 +114,8 @@ class ModelProposer:
         return [[words[n] for n in row] if found else [] for row, found in zip(best, at.any(1).tolist(), strict=True)]
 
     def _pieces(self, texts: list[str]) -> list[list[int]]:
+        if not texts:  # which the tokenizer does not take
+            return []
         ids: list[list[int]] = self.tokenizer(texts, add_special_tokens=False, padding=False)["input_ids"]
         return ids
 

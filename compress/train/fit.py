@@ -33,7 +33,6 @@ from compress.train.group import Group, join
 from compress.train.options import TrainOptions
 from compress.train.place import keep_freed_memory, resolve_device, resolve_precision
 from compress.train.progress import Pace
-from compress.train.rows import read_by_rows
 from compress.train.trackers.base import Run, started
 from compress.train.trainer import Evaluate, Job, Loop, Loss
 
@@ -193,12 +192,6 @@ def _result(loop: Loop, found: Found | None) -> FitResult:
 
 
 def _train(loop: Loop, found: Found | None, reporter: Reporter) -> None:
-    with read_by_rows(loop.row_embeddings, loop.row_optimizer):
-        _run(loop, found, reporter)
-    loop.settle()
-
-
-def _run(loop: Loop, found: Found | None, reporter: Reporter) -> None:
     keep_freed_memory()
     job = loop.job
     job.module.train()

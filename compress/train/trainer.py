@@ -44,7 +44,6 @@ from compress.train.meter import GPU_EVERY, Meter, Observed, Terms
 from compress.train.options import TrainOptions
 from compress.train.place import arithmetic, hand_back_memory
 from compress.train.progress import Pace
-from compress.train.rows import RowAdamW, read_rows, row_embeddings
 from compress.train.trackers.base import Sink
 
 Loss = Callable[[nn.Module, Batch], tuple[Tensor, Terms]]
@@ -134,9 +133,6 @@ class Loop(Trainer):
         group = job.group
         self.accord = Accord(group, self.meter, self.trained)
         self.average = Average(job.module, job.options.ema) if job.options.ema else None
-        # The average, other processes and compiled graphs read an embedding as a whole.
-        whole = bool(job.options.ema) or group.world > 1 or job.options.compile
-        self.row_embeddings = [] if whole else row_embeddings(job.module)
         self.loader = EpochLoader(job.data, job.options.batch_size, job.seed, group.rank, group.world)
         self.updates_per_epoch = -(-len(self.loader) // job.options.accumulate)
         self.updates = math.ceil(job.options.epochs * self.updates_per_epoch)
@@ -164,21 +160,7 @@ class Loop(Trainer):
         if fresh and job.options.layer_decay < 1 and job.depth_of is not None:
             shares = rate_shares(job.module, job.depth_of, job.options.layer_decay)
             optimizer.param_groups = with_shares(optimizer.param_groups, job.module, shares)
-        if fresh and self.row_embeddings:
-            optimizer = RowAdamW(optimizer.param_groups, [one.weight for one in self.row_embeddings])
-            self.optimizer = optimizer
         return optimizer
-
-    def row_optimizer(self) -> RowAdamW | None:
-        """The optimizer, where it moves large embeddings row by row."""
-        found = getattr(self.optimizer, "optimizer", self.optimizer)  # out of accelerate's wrapper
-        return found if isinstance(found, RowAdamW) else None
-
-    def settle(self) -> None:
-        """Make every weight what the updates so far have made of it."""
-        found = self.row_optimizer()
-        if found is not None:
-            found.settle()
 
     def get_batch_samples(self, epoch_iterator: Iterator[Share], num_batches: int, device: Any) -> tuple[Any, None]:
         """The batches of one update; every row of them will weigh the same, in whatever batch or process it is."""
@@ -219,9 +201,7 @@ class Loop(Trainer):
         minutes = self.job.options.checkpoint_minutes
         over = bool(minutes) and time.monotonic() - self.saved_at >= minutes * 60
         self.minutes_are_over = self.accord.settle(over)
-        norm = torch.nn.utils.get_total_norm(
-            [read_rows(value.grad) for value in self.trained if value.grad is not None]
-        )
+        norm = torch.nn.utils.get_total_norm([value.grad for value in self.trained if value.grad is not None])
         self.meter.add_norm(self.state.global_step + 1, norm)
         return norm
 
@@ -279,7 +259,6 @@ class Loop(Trainer):
 
     def _dev(self, step: int) -> dict[str, float]:
         self.meter.drain()
-        self.settle()
         module = self.job.module
         with self.pace.paused(), self.average.in_place() if self.average is not None else nullcontext():
             dev = self._evaluated()

@@ -7,16 +7,13 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from compress.core.options import Choice
-from compress.corpora.corpus import Corpus
+from compress.corpora.running_text import corpus_texts
+from compress.corpora.tokenizers.base import TOKENIZERS, TokenizerTraining
 from teachers.families.base import FAMILIES, Family, Shape
 from teachers.families.bert import Bert
 from teachers.heads import with_head
 from teachers.origins.base import ORIGINS, Need, Origin, Start
-from teachers.tokenizers.base import TOKENIZERS, TokenizerTraining
 from teachers.warm_up import WarmUp, warmed_body
-
-TEXT_COLUMNS = ("text", "text_pair", "tokens")
-TEXT_SPLITS = ("train", "unlabeled")
 
 
 @ORIGINS.register("scratch")
@@ -58,13 +55,3 @@ class Scratch(Origin):
     def _shape(self, max_length: int) -> Shape:
         ffn = 4 * self.width if self.ffn is None else self.ffn
         return Shape(self.layers, self.width, self.heads, ffn, self.dropout, max_length)
-
-
-def corpus_texts(corpus: Corpus) -> list[str]:
-    """Every text of train and unlabeled; words of tagged rows joined by spaces. Dev and test are never read."""
-    texts: list[str] = []
-    for split in TEXT_SPLITS:
-        for row in corpus.texts(split) if corpus.has(split) else []:
-            values = (row[column] for column in TEXT_COLUMNS if row.get(column))
-            texts.extend(value if isinstance(value, str) else " ".join(value) for value in values)
-    return texts

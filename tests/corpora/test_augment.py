@@ -153,3 +153,11 @@ def test_rows_that_point_into_their_text_are_refused() -> None:
     """Prevents an answer whose start and end point into a text that has changed."""
     with pytest.raises(InputError, match="task answer cannot be augmented"):
         text_columns({"text": "who", "context": "Anna", "starts": [0]}, "answer")
+
+
+def test_a_missing_second_text_stays_missing() -> None:
+    """Prevents a crash, or a made-up second text, where only some rows are pairs."""
+    rows = [{"text": "a b c d e f", "text_pair": None}, {"text": "g h i j k l", "text_pair": "u v w x y z"}]
+    found = made(rows, NGrams(p_mask=0.5, p_swap=0, p_ng=0), copies=9)
+    assert {row["text_pair"] is None for row in found.rows} == {True, False}
+    assert all(row["text_pair"] is None for row in found.rows if set(row["text"].split()) <= set("abcdef"))

@@ -18,6 +18,7 @@ from compress.core.artifact import verify
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 240.0  # seconds after which a job is taken for hung
+WORDS = "red blue tree stone river walk sing old new warm cold house bird road rain moon sand wind leaf fish"
 RECIPE = """\
 name: pair
 seed: 3
@@ -27,10 +28,10 @@ steps:
   teacher:
     teach:
       corpus: $corpus
-      model: {{scratch: {{layers: 1, width: 16, heads: 2, tokenizer: {{wordpiece: {{size: 200}}}}}}}}
-      epochs: 2
+      model: {{scratch: {{layers: 1, width: 32, heads: 2, dropout: 0.0, tokenizer: {{wordpiece: {{size: 200}}}}}}}}
+      epochs: 12
       batch_size: 8
-      learning_rate: 5.0e-3
+      learning_rate: 1.0e-2
       max_length: 16
       precision: fp32
       checkpoint_steps: 2
@@ -50,7 +51,7 @@ steps:
 
 def _recipe(folder: Path, epochs: int) -> Path:
     draw = random.Random(5)
-    words = ("red", "blue", "tree", "stone", "river", "walk", "sing", "old", "new", "warm")
+    words = WORDS.split()
     data = folder / "data"
     data.mkdir(parents=True)
     for split, count in (("train", 90), ("dev", 30)):
@@ -90,7 +91,7 @@ def test_a_recipe_by_two_processes(tmp_path: Path) -> None:
     for step in ("teacher", "student"):
         measured = _measured(out, step)
         assert measured["processes"] == 2
-        assert measured["steps"] == 2 * 6  # 90 rows in batches of 2 x 8
+        assert measured["steps"] == {"teacher": 12, "student": 2}[step] * 6  # 90 rows in batches of 2 x 8
     assert not list(out.rglob(".partial-*"))
     job = _start(recipe, out)
     _, told = job.communicate(timeout=LIMIT)
@@ -104,7 +105,7 @@ def test_one_killed_ends_the_job_and_the_next_goes_on(victim: int, tmp_path: Pat
     recipe, out = _recipe(tmp_path, epochs=60), tmp_path / "runs" / "pair"
     job = _start(recipe, out)
     deadline = time.monotonic() + LIMIT
-    while not list(out.glob(".work/student-*/checkpoint-*")) and time.monotonic() < deadline:
+    while job.poll() is None and time.monotonic() < deadline and not list(out.glob(".work/student-*/checkpoint-*")):
         time.sleep(0.05)
     os.kill(_children(job.pid)[victim], signal.SIGKILL)
     _, told = job.communicate(timeout=LIMIT)

@@ -80,6 +80,21 @@ def test_fsp_mse_by_hand() -> None:
     assert FSPMSE().pairs(2, 4) == [(0, 0), (1, 2), (2, 4)]
 
 
+def test_fsp_mse_against_the_formula_in_loops() -> None:
+    """Prevents the short form of the distance from being another one: the paper's matrices, text by text."""
+    draw = torch.Generator().manual_seed(0)
+    mask = [[1, 1, 1, 1], [1, 1, 0, 0]]
+    mine, theirs = torch.randn(2, 2, 4, 3, generator=draw), torch.randn(2, 2, 4, 3, generator=draw)
+    expected = 0.0
+    for row, real in enumerate((4, 2)):
+        flows = [held[0, row, :real].T @ held[1, row, :real] / real for held in (mine, theirs)]
+        expected += (flows[0] - flows[1]).square().mean().item() / 2
+    student = states({0: mine[0].tolist(), 1: mine[1].tolist()}, mask, depth=1)
+    teacher = states({0: theirs[0].tolist(), 1: theirs[1].tolist()}, mask, depth=1)
+    assert FSPMSE()(student, teacher).item() == pytest.approx(expected, rel=1e-5)
+    assert FSPMSE()(student, student).item() == pytest.approx(0, abs=1e-6)
+
+
 def test_degenerate_input_is_refused_with_the_reason() -> None:
     """Prevents silent nonsense: tokens without a partner, other tokens, a flow from the embeddings to themselves."""
     short = states({0: [[[1.0, 2.0]]], 1: [[[1.0, 2.0]]]}, [[1]], depth=1)

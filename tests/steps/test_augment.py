@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import random
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from pydantic import ValidationError
-from transformers import AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from compress.core.artifact import ArtifactWriter, read_manifest
 from compress.core.errors import InputError
@@ -17,7 +19,7 @@ from compress.corpora.corpus import Corpus
 from compress.steps.augment import Augment
 from compress.steps.base import Context
 from tests.steps.masked import masked_model
-from tests.teachers.helpers import BAD, GOOD, corpus_of, small_checkpoint, small_corpus, taught
+from tests.teachers.helpers import corpus_of, small_checkpoint, small_corpus, taught
 
 
 def augmented(
@@ -132,41 +134,48 @@ def vocabulary(folder: Path) -> list[str]:
 def teacher(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A teacher that knows the corpus."""
     folder = tmp_path_factory.mktemp("teacher")
-    return taught(str(small_checkpoint(folder / "body")), corpus, folder / "teacher")
+    return taught(str(small_checkpoint(folder / "body")), corpus, folder / "teacher", epochs=8)
 
 
 CUT = {"ngrams": {"p_mask": 0.4, "p_swap": 0.0}}
 
 
+def said(teacher: Path, texts: list[str]) -> torch.Tensor:
+    """The teacher's probabilities `[n, 2]`, asked for in the plain way."""
+    model = AutoModelForSequenceClassification.from_pretrained(teacher).eval()
+    encoded = AutoTokenizer.from_pretrained(teacher)(texts, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        return model(**encoded).logits.softmax(-1)
+
+
 def test_a_teacher_filters_and_the_rest_is_split_in_two(corpus: Path, teacher: Path, tmp_path: Path) -> None:
     """Prevents a filter that keeps the wrong side, or that nothing reads: sure and unsure texts make up all."""
     texts: dict[str, list[str]] = {}
-    for name, keep in (("all", None), ("sure", {"above": 0.9}), ("unsure", {"between": [0.0, 0.9]})):
-        given = {} if keep is None else {"keep": {"teacher": "$t", **keep}}
+    edge = 0.0
+    for name in ("all", "sure", "unsure"):
+        keep = {"sure": {"above": edge}, "unsure": {"between": [0.0, math.nextafter(edge, 0.0)]}}.get(name)
+        given: dict[str, Any] = {} if keep is None else {"keep": {"teacher": "$t", **keep}}
         folder = augmented(corpus, tmp_path / name, CUT, inputs={"$t": teacher}, **given)
         texts[name] = [row["text"] for row in Corpus.open(folder).texts("unlabeled")[64:]]
         counts = read_manifest(folder)["measured"]["augmented"]["ngrams"]
-        assert counts["kept"] == len(texts[name])
-        assert (
-            counts["kept"] + counts["unsure"]
-            == counts["made"] - counts["known"] - counts["repeated"] - counts["held_out"]
-        )
+        fates = sum(counts[fate] for fate in ("kept", "known", "repeated", "held_out", "unsure"))
+        assert counts["kept"] == len(texts[name]) and fates == counts["made"]
+        edge = edge or float(said(teacher, texts["all"]).max(-1).values.quantile(0.3))
     assert texts["sure"] and texts["unsure"]
     assert sorted(texts["sure"] + texts["unsure"]) == sorted(texts["all"])
-    told = [set(text.split()) & {*GOOD, *BAD} for text in texts["sure"]]
-    assert sum(map(bool, told)) > 0.9 * len(told)
+    # The step may look in bf16, so that a text at the edge may fall on either side.
+    assert said(teacher, texts["sure"]).max(-1).values.min() > edge - 0.02
+    assert said(teacher, texts["unsure"]).max(-1).values.max() < edge + 0.02
 
 
 def test_the_teachers_labels_join_train(corpus: Path, teacher: Path, tmp_path: Path) -> None:
     """Prevents labels that are not the teacher's, and labelled rows among the unlabelled ones."""
-    keep = {"teacher": "$t", "above": 0.9, "labels": True}
+    keep = {"teacher": "$t", "above": 0.6, "labels": True}
     after = Corpus.open(augmented(corpus, tmp_path / "more", CUT, inputs={"$t": teacher}, keep=keep))
     assert after.rows["unlabeled"] == 64 and after.texts("train")[:240] == Corpus.open(corpus).texts("train")
     new = after.texts("train")[240:]
-    judged = [
-        (row, bool(set(row["text"].split()) & set(GOOD))) for row in new if set(row["text"].split()) & {*GOOD, *BAD}
-    ]
-    assert judged and sum(row["label"] == good for row, good in judged) > 0.95 * len(judged)
+    labels = said(teacher, [row["text"] for row in new]).argmax(-1).tolist()
+    assert set(labels) == {0, 1} and [row["label"] for row in new] == labels
 
 
 def test_filters_that_cannot_work(corpus: Path, teacher: Path, tmp_path: Path) -> None:

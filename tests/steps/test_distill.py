@@ -34,7 +34,8 @@ def taught_teacher(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path
 def distilled(corpus: Path, teacher: Path, folder: Path, reporter: Ears | None = None, **options: Any) -> Path:
     """Run `distill` as a recipe does and write its artifact."""
     given = {"student": TINY, "losses": ["logits_kl"], **QUICK, **options}
-    step = Distill.model_validate({"corpus": "$corpus", "teacher": "$teacher", **given})
+    named = {} if "teachers" in options else {"teacher": "$teacher"}
+    step = Distill.model_validate({"corpus": "$corpus", **named, **given})
     writer = ArtifactWriter(folder)
     inputs = {"$corpus": corpus, "$teacher": teacher}
     if isinstance(options.get("start"), str):
@@ -120,7 +121,7 @@ def test_other_tokens_are_refused(taught_teacher: tuple[Path, Path], tmp_path: P
     other = small_checkpoint(tmp_path / "other", family="roberta", labels=["bad", "good"])
     assert other.is_dir()
     with pytest.raises(InputError, match="vocabulary"):
-        distilled(*taught_teacher, tmp_path / "student", start="$other")
+        distilled(*taught_teacher, tmp_path / "student", start="$other", tokenizer={"wordpiece": {"size": 90}})
 
 
 @pytest.mark.parametrize("by", ["activation", "taylor"])
@@ -139,11 +140,16 @@ def test_principal_directions_come_from_the_corpus(taught_teacher: tuple[Path, P
     assert verify(folder)["about"]["inherited"]["directions"] == "hidden states of 32 texts"
 
 
-def test_a_checkpoint_of_another_vocabulary_is_refused(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_checkpoint_brings_its_own_tokens(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:
     """Prevents a ready student that reads the teacher's token ids as other words."""
     other = small_checkpoint(tmp_path / "other", family="roberta", labels=["bad", "good"])
-    with pytest.raises(InputError, match="vocabulary"):
-        distilled(*taught_teacher, tmp_path / "student", student={"checkpoint": {"name": str(other)}})
+    ready = {"checkpoint": {"name": str(other)}}
+    losses = ["logits_kl", {"hidden_mse": {"map": "last"}}]
+    folder = distilled(*taught_teacher, tmp_path / "student", student=ready, losses=losses, epochs=1)
+    one, two = (json.loads((each / "tokenizer.json").read_text()) for each in (folder, other))
+    assert one["model"] == two["model"] and verify(folder)["about"]["tokenizer"]["from"] == str(other)
+    with pytest.raises(InputError, match="leave `tokenizer` out"):
+        distilled(*taught_teacher, tmp_path / "no", student=ready, tokenizer={"byte_bpe": {"size": 300}})
 
 
 def test_a_checkpoint_is_distilled_as_it_is(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:
@@ -157,7 +163,7 @@ def test_a_checkpoint_is_distilled_as_it_is(taught_teacher: tuple[Path, Path], t
 
 @pytest.mark.parametrize("family", ["albert", "electra", "mpnet", "deberta-v2"])
 def test_teachers_of_other_families(family: str, tmp_path: Path) -> None:
-    """Prevents a family that can be read but not distilled: states and relations always, attention where it can."""
+    """Prevents a family that can be read but not distilled: hidden states and relations always, attention if it can."""
     corpus = small_corpus(tmp_path / "corpus", train=48)
     body = small_checkpoint(tmp_path / "body", family)
     student = {"bert": {"width": 16, "heads": 2, "init": "random"}}
@@ -225,3 +231,64 @@ def test_a_resumed_training_with_unlabelled_rows_is_bit_equal(
     assert verify(resumed)["measured"]["resumed_from"] == 10 and verify(whole)["measured"]["resumed_from"] is None
     one, two = ((folder / "model.safetensors").read_bytes() for folder in (whole, resumed))
     assert one == two
+
+
+@pytest.fixture(scope="module")
+def second_teacher(taught_teacher: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another teacher with the same tokenizer: deeper and wider."""
+    folder = tmp_path_factory.mktemp("second")
+    body = small_checkpoint(folder / "body", shape={"layers": 3, "width": 48})
+    return taught(str(body), taught_teacher[0], folder / "second")
+
+
+def test_several_teachers(taught_teacher: tuple[Path, Path], second_teacher: Path, tmp_path: Path) -> None:
+    """Prevents a second teacher that is loaded and not heard: both scored, each with its own layers, weights kept."""
+    losses = ["logits_kl", {"hidden_mse": {"map": "attention", "weight": 0.1}}, {"attention_mse": {"map": "last"}}]
+    folder = distilled(
+        *taught_teacher, tmp_path / "student", losses=losses, student=KEEN, epochs=4,
+        teachers=["$teacher", str(second_teacher)], combine="confidence", balance={"gradient_norm": {"every": 5}},
+    )  # fmt: skip
+    measured = verify(folder, "Model")["measured"]
+    assert set(measured["teachers"]) == {"$teacher", str(second_teacher)}
+    assert all(scores["dev"]["accuracy"] > measured["chance"] for scores in measured["teachers"].values())
+    assert measured["dev"]["accuracy"] > 0.9 and measured["retained"] > 0.9
+    assert [len(each["weights"][0]) for each in measured["layer_maps"]["hidden_mse"]] == [2, 3]
+    assert [each["pairs"] for each in measured["layer_maps"]["attention_mse"]] == [[[1, 2]], [[1, 3]]]
+    assert set(measured["weights"]) == set(measured["first_batch"]) == {"logits_kl", "hidden_mse", "attention_mse"}
+    assert measured["overlap"] and measured["cut_off"] == 0.0
+
+
+def test_stored_logits_of_several_teachers(
+    taught_teacher: tuple[Path, Path], second_teacher: Path, tmp_path: Path
+) -> None:
+    """Prevents the logits of one teacher from being kept, or found, for the other."""
+    several: dict[str, Any] = {"teachers": ["$teacher", str(second_teacher)], "epochs": 1, "teacher_mode": "stored"}
+    distilled(*taught_teacher, tmp_path / "student", **several)
+    assert len(list(tmp_path.glob("signals-*"))) == 2
+    again = distilled(*taught_teacher, tmp_path / "again", **several, combine={"fixed": {"weights": [1, 2]}})
+    assert len(list(tmp_path.glob("signals-*"))) == 2
+    spoke = verify(again)["measured"]["teacher_mode"]
+    assert [each["mode"] for each in spoke] == ["stored", "stored"] and not any(each["rows_computed"] for each in spoke)
+
+
+def test_teachers_with_other_tokens_are_refused(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:
+    """Prevents one teacher from reading the other's token numbers as its own words."""
+    body = small_checkpoint(tmp_path / "body", family="roberta")
+    other = taught(str(body), taught_teacher[0], tmp_path / "other")
+    with pytest.raises(InputError, match="several teachers in one step need one tokenizer"):
+        distilled(*taught_teacher, tmp_path / "student", teachers=["$teacher", str(other)])
+
+
+def test_every_teacher_is_checked(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:
+    """Prevents a second teacher that was never taught, or whose outputs mean other labels, from passing unseen."""
+    untaught = small_checkpoint(tmp_path / "untaught")
+    with pytest.raises(InputError, match="untaught: has no trained head"):
+        distilled(*taught_teacher, tmp_path / "one", teachers=["$teacher", str(untaught)])
+    with pytest.raises(InputError, match="untaught: has no trained head"):
+        distilled(
+            *taught_teacher, tmp_path / "two", teachers=["$teacher", str(untaught)],
+            combine="confidence", losses=[{"hidden_mse": {"map": "last"}}],
+        )  # fmt: skip
+    turned = small_checkpoint(tmp_path / "turned", labels=["good", "bad"])
+    with pytest.raises(InputError, match="turned: the teacher's labels stand in the order"):
+        distilled(*taught_teacher, tmp_path / "three", teachers=["$teacher", str(turned)])

@@ -45,9 +45,9 @@ def test_fills_are_the_heads_likeliest_whole_words(folder: Path) -> None:
         ids = tokenizer(text, return_tensors="pt")
         with torch.inference_mode():
             logits = model(**ids).logits[0, ids["input_ids"][0].tolist().index(tokenizer.mask_token_id)]
-        ranked = [tokenizer.decode([number]).strip() for number in logits.argsort(descending=True).tolist()]
-        expected = [word for word in ranked if word != old and word.isalpha() and made.single(word)]
-        assert said == list(dict.fromkeys(expected))[:4] and len(said) == 4
+        ranked = tokenizer.convert_ids_to_tokens(logits.argsort(descending=True).tolist())
+        starts = [token.removeprefix("Ġ") for token in ranked if tokenizer.unk_token == "[UNK]" or token[0] == "Ġ"]
+        assert said == [word for word in starts if word.isalpha() and word != old][:4] and len(said) == 4
 
 
 def test_neighbours_are_the_nearest_rows_of_the_embedding(folder: Path) -> None:
@@ -60,9 +60,10 @@ def test_neighbours_are_the_nearest_rows_of_the_embedding(folder: Path) -> None:
     table = table - table.mean(0)
     table = table / np.linalg.norm(table, axis=1, keepdims=True)
     order = np.argsort(-(table @ table[words.index("soup")]))
-    assert found == [words[row] for row in order[1:4]] and len(several) == 3
-    assert {"soup", "film", "lovely"} <= set(words) and all(word.isalpha() for word in words)
-    assert none == [] or made.tokenizer.unk_token_id not in made.tokenizer("☃☃")["input_ids"]
+    assert found == [words[row] for row in order[1:4]]
+    assert {"soup", "film"} <= set(words) and all(word.isalpha() for word in words)
+    for said, word in ((several, "soupfilm"), (none, "☃☃")):  # word pieces may know no way to write a word
+        assert len(said) == (0 if made.tokenizer.unk_token_id in made.tokenizer(word)["input_ids"] else 3)
 
 
 def test_places_past_the_longest_input_have_no_candidates(folder: Path) -> None:

@@ -7,8 +7,8 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from compress.core.errors import InputError
+from compress.corpora.tokenizers.base import TOKENIZERS
 from teachers.families.base import FAMILIES, Shape, family_of
-from teachers.tokenizers.base import TOKENIZERS
 
 SHAPE = Shape(layers=2, width=32, heads=2, ffn=64, dropout=0.0, max_length=12)
 TEXTS = [" ".join(f"w{number + shift}" for number in range(30)) for shift in range(20)]

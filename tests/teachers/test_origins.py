@@ -15,9 +15,10 @@ from transformers import GPT2Config
 from compress.core.errors import InputError
 from compress.core.options import faults_of, identity, refs
 from compress.corpora.corpus import Corpus
+from compress.corpora.running_text import corpus_texts
 from teachers.origins.base import Origin
 from teachers.origins.pretrained import Pretrained
-from teachers.origins.scratch import Scratch, corpus_texts
+from teachers.origins.scratch import Scratch
 from teachers.steps.teach import Teach
 from tests.teachers.helpers import Ears, small_checkpoint, small_corpus, taught
 

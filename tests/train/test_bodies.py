@@ -160,8 +160,8 @@ def test_a_compiled_student_gives_the_same_gradients(logits: bool) -> None:
         assert held.student._compiled_call_impl is None
         results.append({n: p.grad.clone() for n, p in held.student.named_parameters() if p.grad is not None})
     plain, fast = results
-    assert plain.keys() == fast.keys()
     assert all(torch.allclose(plain[name], fast[name], atol=1e-4) for name in plain)
+    assert all(not fast[name].any() for name in fast.keys() - plain.keys())  # a pooler that no loss reads
 
 
 def _hidden_total(trace: Trace) -> Tensor:

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from compress.core.errors import InputError, JobError
 from compress.core.options import identity
 from compress.core.reporter import Progress, Reporter
-from compress.train import rows
 from compress.train.batches import Batch, EpochLoader, TrainData
 from compress.train.checkpoint import weights_of
 from compress.train.fit import FitResult, fit
@@ -66,12 +65,6 @@ def test_an_interrupted_run_ends_bit_equal(
     assert _same(module, again)
     assert resumed.history == whole.history
     assert (resumed.best_step, resumed.best_metric, resumed.steps) == (whole.best_step, whole.best_metric, whole.steps)
-
-
-def test_embeddings_moved_by_rows_go_on_bit_equal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """How far a row is behind is state too: were it lost, or brought up to date by a checkpoint, bits would differ."""
-    monkeypatch.setattr(rows, "SMALLEST", 1)
-    test_an_interrupted_run_ends_bit_equal({"layer_decay": 0.8, "accumulate": 2}, 15, tmp_path, monkeypatch)
 
 
 def _interrupting(real: Callable[..., object], at: int) -> Callable[..., object]:

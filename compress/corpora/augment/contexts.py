@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy import sparse
 from compress.corpora.augment.base import Words
 
 EDGE = ""
+MOST_TEXTS = 200_000
 LEAST_SHARED = 2
 BUSIEST = 200
 KEPT = 30
@@ -24,11 +26,11 @@ class Contexts:
     A place is a left and a right neighbour, whatever their case, or one neighbour and an edge of the text. Two words
     are substitutes when they share at least two places; one is drawn in proportion to the cosine of their places,
     where a place counts 1 / log2(1 + words that stood there). Places where more than 200 words stood tell nothing
-    apart and are left out, and so is what has no letter.
+    apart and are left out, and so is what has no letter. Of more than 200 000 texts every second, third, .. is read.
     """
 
-    def __init__(self, texts: Iterable[Words]) -> None:
-        words, stood = _stood(texts)
+    def __init__(self, texts: Sequence[Words]) -> None:
+        words, stood = _stood(texts[:: 1 + len(texts) // MOST_TEXTS])
         self._substitutes: dict[str, tuple[Words, list[float]]] = {}
         for start in range(0, len(words), _BLOCK):
             for word, others, weights in _nearest(words, stood, start, min(start + _BLOCK, len(words))):
@@ -47,15 +49,15 @@ def _stood(texts: Iterable[Words]) -> tuple[Words, sparse.csr_array]:
     """The words, and `[words, places]`: the cosine-normalised weight of each place where a word stood."""
     numbers: dict[str, int] = {}
     places: dict[tuple[str, str], int] = {}
-    pairs: dict[tuple[int, int], None] = {}
+    pairs = array("q")
     for text in texts:
         folded = [EDGE, *(word.casefold() for word in text), EDGE]
         for at, word in enumerate(text if len(text) > 1 else ()):
             if not any(map(str.isalpha, word)):
                 continue
             place = places.setdefault((folded[at], folded[at + 2]), len(places))
-            pairs[numbers.setdefault(word, len(numbers)), place] = None
-    cells = np.array(list(pairs), dtype=np.int64).reshape(-1, 2)
+            pairs.extend((numbers.setdefault(word, len(numbers)), place))
+    cells = np.unique(np.array(pairs, dtype=np.int64).reshape(-1, 2), axis=0)
     busy = np.bincount(cells[:, 1], minlength=len(places))
     weight = np.where((busy > 1) & (busy <= BUSIEST), 1 / np.log2(1 + np.maximum(busy, 1)), 0.0)
     table = sparse.csr_array(

@@ -136,7 +136,7 @@ def _turn(side: int, copy: int, pair: Pair) -> bool:
 
 
 def _words(value: Any) -> Words:
-    return value.split() if isinstance(value, str) else list(value)
+    return value.split() if isinstance(value, str) else list(value or ())  # a pair's second text may be missing
 
 
 def _column(row: Row, name: str, words: Words) -> Any:

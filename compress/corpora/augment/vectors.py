@@ -29,21 +29,25 @@ class WordVectors:
     def vector(self, word: str) -> np.ndarray | None:
         """The vector `[d]` of a word, or of its lower case, mean taken off; None for an unknown word."""
         row = self._rows.get(word, self._rows.get(word.casefold()))
-        return None if row is None else self._table[row]
+        if row is None:
+            return None
+        found: np.ndarray = self._table[row]
+        return found
 
     def centred(self, vector: np.ndarray) -> np.ndarray:
         """A vector `[d]` from elsewhere in the same space, of length 1, the mean taken off."""
-        return _unit(vector[None].astype(np.float32) - self._mean)[0]
+        found: np.ndarray = _unit(vector[None].astype(np.float32) - self._mean)[0]
+        return found
 
     def nearest(self, words: Sequence[str], vectors: Sequence[np.ndarray | None], count: int) -> list[Words]:
         """For each word with its vector: the `count` nearest words other than itself; none where there is no vector."""
         found: list[Words] = [[] for _ in words]
-        known = [place for place, vector in enumerate(vectors) if vector is not None]
+        known = {place: vector for place, vector in enumerate(vectors) if vector is not None}
         most = min(count + 3, len(self.words))  # the word itself may stand in the table in several cases
         size = max(1, _CELLS // len(self.words))
         for start in range(0, len(known), size):
-            block = known[start : start + size]
-            near = np.stack([vectors[place] for place in block]) @ self._table.T
+            block = list(known)[start : start + size]
+            near = np.stack([known[place] for place in block]) @ self._table.T
             best = np.argpartition(-near, most - 1, axis=1)[:, :most]
             for at, place in enumerate(block):
                 order = best[at][np.lexsort((best[at], -near[at, best[at]]))]

@@ -9,9 +9,9 @@ import pytest
 from transformers import AutoTokenizer
 
 from compress.core.errors import InputError
-from teachers.tokenizers.base import TOKENIZERS
-from teachers.tokenizers.byte_bpe import ByteBPE
-from teachers.tokenizers.wordpiece import WordPiece
+from compress.corpora.tokenizers.base import TOKENIZERS
+from compress.corpora.tokenizers.byte_bpe import ByteBPE
+from compress.corpora.tokenizers.wordpiece import WordPiece
 
 NAMES = TOKENIZERS.names()
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
+from pydantic import GetJsonSchemaHandler
+from pydantic_core import CoreSchema
 from transformers import PreTrainedTokenizerBase
 
 from compress.core.errors import InputError
-from compress.core.options import Options
+from compress.core.options import Choice, Options, Ref
 from compress.core.registry import Catalogue
 
 LEAST_WORDS = 20
@@ -26,7 +29,30 @@ class TokenizerTraining(Options):
         """
 
 
-TOKENIZERS: Catalogue[TokenizerTraining] = Catalogue("tokenizer", "tokenizers", ("teachers.tokenizers",))
+TOKENIZERS: Catalogue[TokenizerTraining] = Catalogue("tokenizer", "tokenizers", ("compress.corpora.tokenizers",))
+
+
+class TokenizerChoice(Choice):
+    """A tokenizer that is trained (`byte_bpe`, `{wordpiece: {...}}`), or one that is there: `$step`, folder, name."""
+
+    def __init__(self) -> None:
+        super().__init__(TOKENIZERS)
+
+    def parse(self, value: object) -> Any:
+        """A training from `{name: {options}}` or a registered name; any other text as it is."""
+        return value if isinstance(value, str) and value not in TOKENIZERS.names() else super().parse(value)
+
+    @staticmethod
+    def dump(value: Any) -> Any:
+        """The form that a recipe uses."""
+        return value if isinstance(value, str) else Choice.dump(value)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        there = {"type": "string", "x-reference": "Model"}
+        return {"anyOf": [super().__get_pydantic_json_schema__(schema, handler), there]}
+
+
+TokenizerSource = Annotated[TokenizerTraining | str, TokenizerChoice(), Ref("Model", outside=True)]
 
 
 def count_words(texts: Sequence[str], split: Callable[[str], list[tuple[str, tuple[int, int]]]]) -> Counter[str]:

@@ -13,7 +13,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.trainers import WordPieceTrainer
 from transformers import BertTokenizer, PreTrainedTokenizerBase
 
-from teachers.tokenizers.base import TOKENIZERS, TokenizerTraining, check_size, count_words
+from compress.corpora.tokenizers.base import TOKENIZERS, TokenizerTraining, check_size, count_words
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 PREFIX = "##"

@@ -13,7 +13,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerBase, RobertaTokenizer
 
-from teachers.tokenizers.base import TOKENIZERS, TokenizerTraining, check_size, count_words
+from compress.corpora.tokenizers.base import TOKENIZERS, TokenizerTraining, check_size, count_words
 
 SPECIALS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 
