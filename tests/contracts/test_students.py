@@ -16,7 +16,7 @@ from compress.core.options import Choice
 from compress.students.base import STUDENTS, Built, Given, StudentArchitecture
 from compress.students.inits.base import INITS
 from tests.models import HEADS, batch, inputs_for, tiny
-from tests.students.tools import saved
+from tests.students.tools import TASKS, saved
 
 SMALL: dict[str, dict[str, Any]] = {
     "albert": {"embedding": 8},
@@ -57,7 +57,7 @@ def attempted(one: StudentArchitecture, teacher: PreTrainedModel, head: str) -> 
 
 @pytest.mark.parametrize("name", STUDENTS.names())
 @pytest.mark.parametrize("family", ["bert", "roberta"])
-@pytest.mark.parametrize("head", list(HEADS))
+@pytest.mark.parametrize("head", list(TASKS))
 def test_builds_runs_and_loads_again_as_a_stock_model(
     name: str, family: str, head: str, checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -52,7 +52,7 @@ def test_tables_as_wide_as_the_layers_are_the_teachers(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["albert", "electra"])
-@pytest.mark.parametrize("head", list(HEADS))
+@pytest.mark.parametrize("head", ["classify", "tag", "mask"])
 def test_narrow_tables_come_near(name: str, head: str) -> None:
     """Prevents a start that is as far off as a random one: narrow tables must give most of what the teacher reads."""
     teacher = tiny("bert", head=head)

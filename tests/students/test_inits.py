@@ -9,11 +9,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import AutoModel, AutoModelForQuestionAnswering, PreTrainedModel
 
 from compress.anatomy.base import anatomy_of
 from compress.core.errors import InputError
-from compress.students.base import Given
+from compress.students.base import STUDENTS, Given
 from compress.students.bert import BertStudent
 from compress.students.inherit import inherit
 from compress.students.inits.base import Init
@@ -170,6 +170,19 @@ def test_importance_keeps_whole_heads_and_neurons_in_order() -> None:
     assert torch.equal(words.weight, theirs.weight[:, :8])
 
 
+def test_hidden_units_are_ranked_by_what_their_norms_let_through() -> None:
+    """Prevents a ranking by matrices: in trained models they are large where states are small."""
+    teacher = tiny("bert", layers=2)
+    for layer in anatomy_of(teacher).layer_list(teacher):
+        for name in ("attention.output.LayerNorm", "output.LayerNorm"):
+            for kind in ("weight", "bias"):
+                layer.get_parameter(f"{name}.{kind}").data[:8] *= 0.1
+        layer.get_parameter("intermediate.dense.weight").data[:, :8] *= 10
+    assert by_magnitude(teacher).hidden.topk(8).indices.min() == 8
+    seen = by_activation(teacher, [batch()]).hidden
+    assert seen[8:].sum() > 3 * seen[:8].sum()
+
+
 def test_activation_sees_what_weights_do_not() -> None:
     """Prevents an `activation` that reads weights: a neuron that never fires counts nothing, however large it is."""
     teacher = tiny("bert", layers=1)
@@ -294,3 +307,23 @@ def test_directions_of_the_same_width_do_not_turn() -> None:
     """Prevents rounding from creeping into a student that is as wide as its teacher."""
     moments = torch.diag(torch.arange(1.0, 17.0, dtype=torch.float64))
     assert torch.allclose(aligned(principal(moments, 15)), torch.eye(16, dtype=torch.float64), atol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["albert", "bert", "distilbert", "electra", "tinybert"])
+@pytest.mark.parametrize("auto_class", [AutoModelForQuestionAnswering, AutoModel])
+def test_spans_and_bare_bodies_are_inherited_too(name: str, auto_class: Any) -> None:
+    """Prevents students for `answer` whose head stays random, and a body without a head that cannot be built."""
+    config = tiny("bert").config
+    config.num_labels = 2
+    teacher = auto_class.from_config(config).eval()
+    options: dict[str, Any] = {"layers": 4} if name != "albert" else {"embedding": 16, "layer": 2}
+    options |= {"embedding": 16} if name == "electra" else {}
+    options |= {"width": 16, "heads": 4, "ffn": 32} if name == "tinybert" else {}
+    built = STUDENTS.get(name).model_validate({**options, "init": "copy"}).build(teacher, auto_class)
+    assert [part for part in built.inherited["random"] if "pooler" not in part] == []
+    if auto_class is AutoModelForQuestionAnswering:
+        assert built.inherited["head"] == ["classes"]
+    if name != "albert":  # its layers are one
+        mine, theirs = built.model.eval()(**batch()), teacher(**batch())
+        real = batch()["attention_mask"].bool()
+        assert torch.allclose(mine[0][real], theirs[0][real], atol=1e-4)
