@@ -19,11 +19,11 @@ from typing import Any
 
 from benchmarks.claims import claim
 from benchmarks.record import record
+from benchmarks.seeds import over_seeds
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = {"half": ROOT / "configs/recipes/sst2-half.yaml", "tiny": ROOT / "configs/recipes/sst2-tiny.yaml"}
 STUDENTS = {"half": ("half", "half-alone", "two", "one", "int8"), "tiny": ("tiny", "tiny-alone", "int8")}
-T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 MB = 1e6
 Accuracies = dict[str, list[float]]
 
@@ -147,15 +147,6 @@ def cell_of(subject: dict[str, Any]) -> dict[str, Any]:
     """Batch 1 over the corpus's own length mix."""
     cells: list[dict[str, Any]] = subject["latency"]
     return next(cell for cell in cells if cell["mix"] == "corpus" and cell["batch"] == 1)
-
-
-def over_seeds(values: Sequence[float]) -> list[float] | None:
-    """The 95 % interval of the mean over seeds (Student's t); none for one seed, which says nothing of the others."""
-    if len(values) < 2:
-        return None
-    mean = statistics.mean(values)
-    half = T_95.get(len(values), 1.96) * statistics.stdev(values) / len(values) ** 0.5
-    return [mean - half, mean + half]
 
 
 def claims(found: dict[str, Accuracies], speeds: dict[str, Any], first: Path) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from compress.anatomy.depth import depth_of_weights
 from compress.tasks.features import collator, encode_rows, lengths
 from compress.train.batches import Feature, TrainData
 from compress.train.evaluate import collect
@@ -53,6 +54,7 @@ class Training:
             evaluate=lambda: self._score(self.dev)[0],
             metric=task.metric,
             label="teacher",
+            depth_of=depth_of_weights(self.model, module) if self.options.layer_decay < 1 else None,
         )
         self.model = mode.finish(module)
         return result.measured()

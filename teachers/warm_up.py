@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from compress.core.artifact import write_json
 from compress.core.hashing import file_sha256
+from compress.core.processes import this_process
 from compress.tasks.base import Task
 from compress.tasks.features import collator, encode_rows, lengths
 from compress.tasks.mask import Mask
@@ -53,7 +54,8 @@ def warmed_body(
     measured = _finished(work, masked)
     if measured is None:
         measured = {"texts": len(texts), **_train(masked, tokenizer, texts, options, need, work)}
-        _finish(work, masked, measured)
+        if this_process().leads:
+            _finish(work, masked, measured)
     move_body(masked, model)
     return measured
 

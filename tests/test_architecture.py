@@ -20,6 +20,7 @@ WRITTEN = (*PRODUCT, "tests", "benchmarks")
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"core"}),
     frozenset({"anatomy", "tasks", "corpora", "losses", "train"}),
+    frozenset({"signals"}),
     frozenset({"students", "distill", "prune", "factorize", "quantize", "export", "bench"}),
     frozenset({"steps"}),
     frozenset({"pipeline"}),
@@ -33,7 +34,7 @@ ENGINE_OUTSIDE = {
     "openvino": {"openvino"},
     "torch": {"torch", "transformers", "safetensors", "torchao"},
 }
-TEACHERS_MAY = {"core", "anatomy", "tasks", "corpora", "train", "losses"}
+TEACHERS_MAY = {"core", "anatomy", "tasks", "corpora", "train", "losses", "signals"}
 UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 HEAVY = {"torch", "transformers", "pydantic", "datasets", "numpy", "sklearn", "scipy", "pandas", "altair", "onnx"}
 

@@ -60,6 +60,7 @@ class Tap:
         self._queries: dict[int, Tensor] = {}
         self._keys: dict[int, Tensor] = {}
         self._values: dict[int, Tensor] = {}
+        self._running = False
         pooled = {self.depth} if wanted.embedding else set()
         self._hooks = [self._keep_hidden(layer) for layer in sorted(wanted.hidden | pooled)]
         for layers, parts in (
@@ -75,7 +76,9 @@ class Tap:
         inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch}
         if "token_type_ids" in inputs and not self.anatomy.token_type_embeddings:
             del inputs["token_type_ids"]
+        self._running = True
         outputs = self._runs(**inputs)
+        self._running = False
         mask = batch["attention_mask"].bool()
         trace = Trace(
             mask=mask,
@@ -130,6 +133,8 @@ class Tap:
         heads = self.anatomy.heads(self.model)
 
         def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
+            if not self._running:  # the backward pass computes this layer again (gradient checkpointing)
+                return
             batch, tokens, width = output.shape
             kept[layer] = output.view(batch, tokens, heads, width // heads).transpose(1, 2)
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from compress.core.errors import InputError
+from compress.core.options import AT
 from compress.runtime.engines.base import choose
 from compress.runtime.engines.names import parse_engine
 from compress.runtime.folder import read_folder
 
 HUB_FILES = ("*.json", "*.safetensors", "*.onnx", "*.onnx.data", "openvino_model.*", "*.txt", "*.model")
-AT = "@"
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ FEW = 6  # below this many rounds a bootstrap cannot reach 95 %: its widest inte
 PROCESS_MARGIN = 0.02
 SAME_MARGIN = 0.05
 PRECISE = 0.02
+PRECISE_RATIO = 0.01  # a verdict between 2 % and 5 % needs a ratio that is known better than the times themselves
 
 
 def percentile_supported(share: float, count: int, confidence: float = 0.95) -> bool:
@@ -52,19 +53,24 @@ def median_interval(rounds: Sequence[float]) -> Interval | None:
     return _percentiles(_resampled(values), len(values))
 
 
-def ratio_interval(reference: Sequence[float], subject: Sequence[float]) -> Interval | None:
-    """The 95 % interval of median(reference) / median(subject) from interleaved rounds, paired by position.
+def paired_ratio(reference: Sequence[float], subject: Sequence[float]) -> float:
+    """reference / subject as their interleaved rounds, paired by position, have it; at least one round is common.
 
-    Rounds are drawn together, so that drift which hits both cancels. None for fewer than two common rounds.
+    The mean of the middle half of the rounds' log ratios: drift that hits both sides of a round cancels in its ratio,
+    a round that was disturbed on one side is cut off, and what remains is averaged, which wanders less than a median.
     """
-    count = min(len(reference), len(subject))
-    if count < 2:
+    return float(np.exp(_middle(_log_ratios(reference, subject))))
+
+
+def ratio_interval(reference: Sequence[float], subject: Sequence[float]) -> Interval | None:
+    """The 95 % interval of `paired_ratio`, by bootstrap over rounds. None for fewer than two common rounds."""
+    logs = _log_ratios(reference, subject)
+    if len(logs) < 2:
         return None
-    above, below = np.asarray(reference[:count], dtype=float), np.asarray(subject[:count], dtype=float)
-    if count < FEW:
-        return _student_interval(np.log(above) - np.log(below))
-    drawn = _draws(count)
-    return _percentiles(np.median(above[drawn], axis=1) / np.median(below[drawn], axis=1), count)
+    if len(logs) < FEW:
+        return _student_interval(logs)
+    low, high = _percentiles(_middle(logs[_draws(len(logs))]), len(logs))
+    return math.exp(low), math.exp(high)
 
 
 def verdict(interval: Interval | None) -> str:
@@ -90,11 +96,10 @@ def relative_half_width(interval: Interval | None) -> float:
 
 
 def precise(rounds: Sequence[float], reference: Sequence[float] = ()) -> bool:
-    """Whether the median is known within 2 % at 95 %, and its ratio to the reference's too when one is given."""
-    widths = [relative_half_width(median_interval(rounds))]
-    if len(reference):
-        widths.append(relative_half_width(ratio_interval(reference, rounds)))
-    return max(widths) <= PRECISE
+    """Whether the median is known within 2 % at 95 %, and its ratio to the reference within 1 % when one is given."""
+    if relative_half_width(median_interval(rounds)) > PRECISE:
+        return False
+    return not len(reference) or relative_half_width(ratio_interval(reference, rounds)) <= PRECISE_RATIO
 
 
 def bootstrap(score: Callable[[NDArray[np.int64]], float], rows: int, resamples: int = 1000) -> Floats:
@@ -116,6 +121,20 @@ def interval_of(draws: Floats) -> Interval | None:
 
 def _draws(count: int) -> NDArray[np.int64]:
     return np.random.default_rng(count).integers(0, count, (RESAMPLES, count))
+
+
+def _log_ratios(reference: Sequence[float], subject: Sequence[float]) -> Floats:
+    count = min(len(reference), len(subject))
+    above, below = np.asarray(reference[:count], dtype=np.float64), np.asarray(subject[:count], dtype=np.float64)
+    return np.log(above) - np.log(below)
+
+
+def _middle(values: Floats) -> Floats:
+    """The mean of the middle half over the last axis; all values where there are fewer than four."""
+    count = values.shape[-1]
+    cut = count // 4
+    kept: Floats = np.sort(values, axis=-1)[..., cut : count - cut].mean(-1)
+    return kept
 
 
 def _resampled(values: Floats) -> Floats:

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -19,9 +20,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from compress.core.errors import StillroomError
+from compress.core.errors import InputError, StillroomError
+from compress.core.processes import this_process
 
 INTERRUPTED = 130
+GRACE = 5.0  # seconds in which the leader's own error ends a process of several
 CHATTY_LOGGERS = ("torch.utils._pytree",)  # they warn about their own files on import
 EXTRAS = {"pynvml": "gpu"}
 PLACES = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EROFS}
@@ -116,8 +119,21 @@ def _guarded(debug: bool) -> Iterator[None]:
 def _fail(message: str, code: int, debug: bool) -> None:
     if debug:
         traceback.print_exc()
-    err().print(f"[bold red]error:[/] {escape(message)}")
+    err().print(f"[bold red]error:[/] {_of_process()}{escape(message)}")
     raise typer.Exit(code) from None
+
+
+def _of_process() -> str:
+    """Which process of several speaks. Most errors are everybody's, and the leader tells them: the launcher then ends
+    the others while they wait here. What only one of them met is told by it."""
+    try:
+        here = this_process()
+    except InputError:
+        return ""
+    if here.leads:
+        return ""
+    time.sleep(GRACE)
+    return f"process {here.rank} of {here.world}: "
 
 
 def _missing(module: str) -> str:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from compress.cli.frame import AsJson, Quiet, add_verb, err, out, stdout_for_results, write_json
 from compress.core.errors import FaultsError, InputError, did_you_mean
+from compress.core.processes import this_process
 
 if TYPE_CHECKING:
     from compress.pipeline.plan import Planned
@@ -46,7 +47,10 @@ def run(
         if until is not None and until not in loaded.steps:
             hint = did_you_mean(until, loaded.steps)
             raise InputError(f"--until {until}: no step of that name{hint} (steps: {', '.join(loaded.steps)})")
-        store = pipeline.run(loaded, folder, RichReporter(quiet), until)
+        leads = this_process().leads
+        store = pipeline.run(loaded, folder, RichReporter(quiet) if leads else None, until)
+        if not leads:  # of several processes one speaks
+            return
         report, paths = render(store.root)
     students = _students(store, loaded)
     if as_json:

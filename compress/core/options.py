@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from compress.core.registry import Catalogue
 
 
+AT = "@"
+
+
 class Options(BaseModel):
     """Base of every method and step: frozen, unknown keys refused, types strict (no `"3"` for 3), numbers finite."""
 
@@ -39,10 +42,18 @@ def aside(default: Any, description: str, **limits: Any) -> Any:
 
 @dataclass(frozen=True)
 class Ref:
-    """Marks a field that names an earlier step of this artifact `kind`; `outside` also allows a path or hub name."""
+    """Marks a field that names an earlier step of this artifact `kind`; `outside` also allows a path or hub name.
+
+    engine: whether an engine may stand behind the step, as in `$half@torch:bf16`.
+    """
 
     kind: str
     outside: bool = False
+    engine: bool = False
+
+    def step(self, value: str) -> str:
+        """The step that `$name` (or `$name@engine`) names."""
+        return value[1:].partition(AT)[0] if self.engine else value[1:]
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         found = {**handler(schema), "x-reference": self.kind}
@@ -50,8 +61,10 @@ class Ref:
 
 
 CorpusRef = Annotated[str, Ref("Corpus")]
+SignalsRef = Annotated[str, Ref("Signals")]
 ModelRef = Annotated[str, Ref("Model")]
 ModelSource = Annotated[str, Ref("Model", outside=True)]
+MeasuredModel = Annotated[str, Ref("Model", outside=True, engine=True)]
 
 
 class Choice:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
+import torch
 from torch import Tensor
 
 from compress.core.errors import InputError
@@ -45,13 +47,24 @@ class Trace:
         return _at(self.hidden, layer, "hidden state")
 
     def attention_scores(self, layer: int) -> Tensor:
-        """Unnormalised attention scores `[b, h, s, s]`: q k^T / sqrt(e), before mask and softmax."""
-        query, key = _at(self.queries, layer, "query"), _at(self.keys, layer, "key")
-        return query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
+        """Unnormalised attention scores `[b, h, s, s]` in float32: q k^T / sqrt(e), before mask and softmax."""
+        return scaled_products(self.heads_at("queries", layer), self.heads_at("keys", layer))
+
+    def heads_at(self, part: Literal["queries", "keys", "values"], layer: int) -> Tensor:
+        """Queries, keys or values `[b, h, s, e]` of a layer. Raises InputError when they were not captured."""
+        held = {"queries": self.queries, "keys": self.keys, "values": self.values}[part]
+        return _at(held, layer, {"queries": "query", "keys": "key", "values": "value"}[part])
 
     def with_hidden(self, hidden: dict[int, Tensor]) -> Trace:
         """The same trace with other hidden states (projected ones, say)."""
         return replace(self, hidden=hidden)
+
+
+def scaled_products(left: Tensor, right: Tensor) -> Tensor:
+    """left right^T / sqrt(e) of `[..., s, e]`: `[..., s, s]` in float32, under autocast too."""
+    with torch.autocast(left.device.type, enabled=False):
+        # The scale goes onto the smaller tensor: scores of many heads are the largest ones of a training step.
+        return (left.float() / math.sqrt(left.shape[-1])) @ right.float().transpose(-1, -2)
 
 
 def _at(held: dict[int, Tensor] | None, layer: int, what: str) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,21 @@ class Corpus:
         path = self.folder / f"{name}.parquet"
         try:
             return Dataset(pq.read_table(path))
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"{path}: cannot be read ({error}); run its `prepare` step again") from error
+
+    def chunks(self, split: str, rows: int = 1024) -> Iterator[list[dict[str, Any]]]:
+        """The rows of a split in order, so many at a time: memory does not grow with the split.
+
+        Raises InputError when the corpus lacks the split.
+        """
+        if not self.has(split):
+            raise InputError(f"{self.folder}: no {split} split (it has: {', '.join(self.rows)})")
+        path = self.folder / f"{split}.parquet"
+        try:
+            with pq.ParquetFile(path, buffer_size=1 << 20) as held:
+                for batch in held.iter_batches(rows, use_threads=False):
+                    yield batch.to_pylist()
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{path}: cannot be read ({error}); run its `prepare` step again") from error
 

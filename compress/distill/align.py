@@ -25,7 +25,7 @@ from compress.distill.spelling import pieces_of
 from compress.distill.teacher import Teacher
 from compress.tasks.base import Task
 from compress.tasks.batch import IGNORED, pad, padded
-from compress.tasks.features import Feature, collator, encode_rows
+from compress.tasks.features import Feature, collator, encode_rows, with_unlabelled
 from compress.train.batches import Batch, Collate
 
 OWN = "own_"
@@ -146,6 +146,16 @@ class Interpreter:
                     joins |= {"words_mine": reading.words, "words_theirs": other.words}
                 joined.append({**feature, self.prefix: {_ROW: row, **joins}})
         return joined
+
+    def labelled(self, features: Sequence[Feature]) -> list[Feature]:
+        """The same features; a teacher's row without a label, behind rows with one, gets one that no loss counts."""
+        told = [feature[self.prefix][_ROW] for feature in features]
+        known = [row for row in told if "labels" in row]
+        filled = with_unlabelled(self.task, known, told[len(known) :]) if known else told
+        return [
+            {**feature, self.prefix: {**feature[self.prefix], _ROW: row}}
+            for feature, row in zip(features, filled, strict=True)
+        ]
 
     def pairing(self, collate: Collate) -> Collate:
         """The student's batches with the teacher's tensors under `prefix`, and the spans that join them."""

@@ -9,6 +9,7 @@ from typing import Any
 from compress.core.errors import InputError
 from compress.core.reporter import Reporter
 from compress.losses.base import Loss
+from compress.tasks.features import Feature
 
 _UNNAMED = re.compile(r"^LABEL_\d+$")
 
@@ -34,10 +35,13 @@ def check_labels(teacher: Sequence[str], corpus: Sequence[str], source: str, rep
     )
 
 
-def check_head(missing: Sequence[str], losses: Sequence[Loss], source: str) -> bool:
-    """Whether the teacher has a trained head. Raises InputError when it has none and a loss reads its outputs."""
+def check_head(missing: Sequence[str], losses: Sequence[Loss], source: str, weighed: bool = False) -> bool:
+    """Whether the teacher has a trained head. Raises InputError when it has none and a loss reads its outputs.
+
+    weighed: whether its outputs also decide how much it counts among other teachers.
+    """
     trained = not any("pooler." not in name for name in missing)
-    if not trained and any(loss.needs_teacher and "logits" in loss.needs for loss in losses):
+    if not trained and (weighed or any(loss.needs_teacher and "logits" in loss.needs for loss in losses)):
         raise InputError(
             f"{source}: has no trained head for this task ({', '.join(missing[:3])} would be random), and a loss reads "
             f"its outputs; fine-tune it with a `teach` step first, or use losses on hidden states and attention only"
@@ -54,6 +58,28 @@ def check_quality(score: float, chance: float, metric: str, source: str) -> None
         )
 
 
+def reads_unlabelled(choice: str, losses: Sequence[Loss], present: bool, labelled: bool) -> bool:
+    """Whether unlabelled rows are trained on: `choice` is auto, use or ignore, `present` that the corpus has some.
+
+    auto takes them when every loss can do without labels, or leaves unlabelled rows out, and one reads the teacher.
+    A task without labels (`labelled` false) can always use them. Raises InputError for a `use` that cannot be.
+    """
+    if choice == "ignore" or (choice == "auto" and not present):
+        return False
+    if not present:
+        raise InputError("unlabeled: use, and the corpus has no unlabeled split; give one, or leave this option out")
+    if not labelled:
+        return True
+    needing = [loss.registered_name for loss in losses if loss.needs_labels and not loss.skips_unlabelled]
+    learns = any(not loss.needs_labels for loss in losses)
+    if choice == "use" and needing:
+        raise InputError(f"unlabeled: use, and {', '.join(needing)} needs a label for every row; take that loss out")
+    if choice == "use" and not learns:
+        names = ", ".join(loss.registered_name for loss in losses)
+        raise InputError(f"unlabeled: use, and {names} learns from labels only; add a loss that reads the teacher")
+    return learns and not needing
+
+
 def check_vocabulary(start: Any, tokenizer: Any, source: str) -> None:
     """Refuse a start whose tokenizer is not the student's: its embedding rows would mean other tokens."""
     mine, theirs = start.get_vocab(), tokenizer.get_vocab()
@@ -63,3 +89,31 @@ def check_vocabulary(start: Any, tokenizer: Any, source: str) -> None:
             f"{source}: its vocabulary ({len(mine)} tokens) is not that of `tokenizer` ({len(theirs)} tokens; "
             f"{unequal} of them differ); leave `tokenizer` out, and the student keeps the start's"
         )
+
+
+def check_one_tokenizer(
+    first: Any, other: Any, rows: tuple[Sequence[Feature], Sequence[Feature]], sources: tuple[str, str]
+) -> None:
+    """Refuse two teachers that read a text differently: each row is encoded once, for all of them.
+
+    rows: some rows of the corpus as the first encodes them, and as the other does. Raises InputError for another
+    vocabulary, another splitting of a text, and second texts that only the other tells from first ones.
+    """
+    way_out = (
+        "several teachers in one step need one tokenizer; distil from one after the other (two `distill` steps, the "
+        "second with `start:`)"
+    )
+    mine, theirs = first.get_vocab(), other.get_vocab()
+    if mine != theirs:
+        raise InputError(
+            f"{sources[1]}: its vocabulary ({len(theirs)} tokens) is not that of {sources[0]} ({len(mine)} tokens): "
+            f"{way_out}"
+        )
+    for one, two in zip(*rows, strict=True):
+        if list(one["input_ids"]) != list(two["input_ids"]):
+            raise InputError(f"{sources[1]}: splits texts into other tokens than {sources[0]}: {way_out}")
+        if "token_type_ids" not in one and any(two.get("token_type_ids", ())):
+            raise InputError(
+                f"{sources[1]}: reads which text of a pair a token is from, and {sources[0]} does not; name "
+                f"{sources[1]} first in `teachers`, since the first one's tokenizer is used"
+            )

@@ -1,59 +1,75 @@
-"""One distillation: a corpus, a teacher and a student under one objective."""
+"""One distillation: a corpus, teachers and a student under one objective."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
-from compress.core.hashing import digest
+from compress.anatomy.depth import depth_of_weights
 from compress.core.reporter import Reporter
 from compress.corpora.corpus import Corpus
+from compress.distill import preflight
 from compress.distill.align import Interpreter
+from compress.distill.balance.base import Balance
+from compress.distill.combine.base import Combine
+from compress.distill.first_batch import FirstBatch, look_at, tell
 from compress.distill.objective import Objective
-from compress.distill.signals import carrying_logits, teacher_logits, with_teacher_logits
-from compress.distill.teacher import LiveTeacher, Teacher
+from compress.distill.stored import StoredTeacher, check_signals
+from compress.distill.teacher import LiveTeacher
+from compress.distill.thrifty import Setting, TeacherMode, ThriftyTeacher
 from compress.losses.base import Loss
+from compress.signals.origin import Origin
+from compress.signals.store import Signals
 from compress.tasks.base import Task
-from compress.tasks.features import Feature, collator, encode_rows, lengths
-from compress.train.batches import Batch, TrainData
+from compress.tasks.features import Feature, collator, encode_rows, lengths, with_unlabelled
+from compress.train.batches import Batch, TrainData, bucketed, derived_seed
 from compress.train.evaluate import collect
 from compress.train.fit import fit
 from compress.train.options import TrainOptions
-from compress.train.place import arithmetic, resolve_device, resolve_precision
+from compress.train.place import resolve_device, resolve_precision
+
+
+@dataclass(frozen=True)
+class Told:
+    """One teacher of a training. origin: what tells its signals from those of others."""
+
+    model: PreTrainedModel
+    origin: Origin
 
 
 class Distillation:
-    """Features, batches and scores of one task under one tokenizer; `fit` trains a student towards a teacher.
+    """Features, batches and scores of one task under one tokenizer; `fit` trains a student towards its teachers.
 
-    cache: folder for the teacher's logits. identity: what tells this teacher and corpus from others there.
-    interpreter: how the teacher reads the rows, where its tokenizer is another one.
+    unlabelled: whether the corpus's unlabelled rows are trained on too, after its train rows.
+    interpreter: how the teachers read the rows, where their tokenizer is another one.
     """
 
     def __init__(
-        self,
-        task: Task,
-        corpus: Corpus,
-        tokenizer: Any,
-        max_length: int,
-        options: TrainOptions,
-        reporter: Reporter,
-        interpreter: Interpreter | None = None,
-    ) -> None:
+        self, task: Task, corpus: Corpus, tokenizer: Any, max_length: int, options: TrainOptions, reporter: Reporter,
+        *, unlabelled: bool = False, interpreter: Interpreter | None = None,
+    ) -> None:  # fmt: skip
         self.task = task
         self.corpus = corpus
         self.tokenizer = tokenizer
         self.max_length = max_length
+        self.unlabelled = unlabelled
+        self.interpreter = interpreter
         self.options = options
         self.reporter = reporter
-        self.interpreter = interpreter
         self.device = resolve_device(options.device)
         self.precision = resolve_precision(options.precision, self.device)
         self.collate = collator(task, tokenizer.pad_token_id)
+
+    def origin(self, source: str, commit: str) -> Origin:
+        """What tells the signals of the teacher `source` (a folder, or a hub name at `commit`) from others."""
+        return Origin.of(source, commit, self.tokenizer, self.max_length, self.task, self.precision)
 
     def features(self, split: str) -> list[Feature]:
         """The rows of a split as token ids."""
@@ -70,30 +86,37 @@ class Distillation:
     def fit(
         self,
         student: PreTrainedModel,
-        teacher: PreTrainedModel | None,
+        teachers: Sequence[Told],
         losses: Sequence[Loss],
         *,
+        combine: Combine | None = None,
+        balance: Balance | None = None,
+        teacher_mode: TeacherMode = "auto",
+        signals: Signals | None = None,
         work: Path,
         cache: Path,
-        identity: Sequence[str],
         seed: int,
         evaluated: bool,
         label: str,
     ) -> dict[str, Any]:
         """Train `student` in place; it ends with its best weights by the dev metric (its last, if not `evaluated`).
 
-        Returns what `fit` measured, with the value of every term on the first batch.
+        cache: folder that runs share, for stored signals. signals: what a `label` step stored of the one teacher; what
+        they lack is computed. Returns what `fit` measured, with the facts of every term on the first batch, the layer
+        maps, the final weights where they were balanced, and how each teacher spoke.
         """
         torch.manual_seed(seed)
-        told: Teacher | None = None
-        if teacher is not None:
-            told = LiveTeacher(teacher, read=self.task.read, pool=self.task.pool)
-            told = told if self.interpreter is None else self.interpreter.teacher(told)
-        objective = Objective(student, told, losses, read=self.task.read, pool=self.task.pool)
+        speaking = [self._speaking(each, losses, teacher_mode, signals, cache, work) for each in teachers]
+        joined = speaking if self.interpreter is None else [self.interpreter.teacher(inner) for inner in speaking]
+        objective = Objective(
+            student, joined, losses, combine=combine, balance=balance, output=self.task.output,
+            read=self.task.read, pool=self.task.pool,
+        )  # fmt: skip
         objective.train()
-        data = self._data(objective, teacher, cache, identity)
+        data = self._data(objective)
+        measured = self._preflight(data)
         with quick_attention(student, self.device):
-            first = self._first_batch(objective, data)
+            first = self._first_batch(objective, data, seed)
             result = fit(
                 objective,
                 data,
@@ -105,39 +128,83 @@ class Distillation:
                 evaluate=(lambda: self.score(student, "dev")[0]) if evaluated else None,
                 metric=self.task.metric,
                 label=label,
+                depth_of=depth_of_weights(student, objective) if self.options.layer_decay < 1 else None,
             )
+            measured |= self._learned(objective, data, seed)
         objective.close()
-        return {**result.measured(), "first_batch": first}
+        spoke = [teacher.measured() for teacher in speaking]
+        measured |= {"teacher_mode": spoke[0] if len(spoke) == 1 else spoke} if spoke else {}
+        return {**result.measured(), "first_batch": first.measured(), **measured}
 
-    def _data(
-        self, objective: Objective, teacher: PreTrainedModel | None, cache: Path, identity: Sequence[str]
-    ) -> TrainData:
-        stored = objective.needs_teacher and objective.logits_only and not self.task.token_level
-        other = self.interpreter
-        if teacher is not None and objective.needs_teacher and not stored and other is not None:
-            features = other.paired(self.corpus.texts("train"), self.max_length, objective.wanted)
-            return TrainData(features, other.pairing(self.collate), lengths(features))
-        features = self.features("train")
-        if teacher is None or not stored:
-            return TrainData(features, self.collate, lengths(features))
-        theirs, collate, longest = features, self.collate, self.max_length
-        if other is not None:
-            theirs, collate, longest = other.features(self.corpus.texts("train")), other.collate, other.max_length
-        key = digest([*identity, longest, self.precision, len(features)])[:32]
-        logits = teacher_logits(
-            teacher, theirs, collate, cache=cache / f"logits-{key}.npy", batch_size=64,
-            device=self.device, precision=self.precision, reporter=self.reporter,
+    def _speaking(
+        self, told: Told, losses: Sequence[Loss], mode: TeacherMode, signals: Signals | None, cache: Path, work: Path
+    ) -> StoredTeacher | ThriftyTeacher:
+        live = LiveTeacher(told.model, read=self.task.read, pool=self.task.pool)
+        if signals is not None:
+            check_signals(signals, told.origin, losses, "signals")
+            return StoredTeacher(signals, live=live)
+        collate = self.collate if self.interpreter is None else self.interpreter.collate
+        setting = Setting(
+            self._heard, collate, told.origin, self.options.epochs, self.options.batch_size, self.device, cache, work,
+            self.reporter,
         )  # fmt: skip
-        return TrainData(with_teacher_logits(features, logits), carrying_logits(self.collate), lengths(features))
+        return ThriftyTeacher(live, mode, setting)
 
-    def _first_batch(self, objective: Objective, data: TrainData) -> dict[str, float]:
-        """Run the objective once before anything is paid for, so that a loss that cannot work says so now."""
-        rows = list(data.features[: min(8, len(data.features))])
-        batch = data.collate(rows, torch.Generator().manual_seed(0))
+    @cached_property
+    def _heard(self) -> list[Feature]:
+        """The rows that are trained on as the teachers alone read them."""
+        return self._rows(self.features if self.interpreter is None else self._interpreted)
+
+    def _interpreted(self, split: str) -> list[Feature]:
+        assert self.interpreter is not None
+        return self.interpreter.features(self.corpus.texts(split))
+
+    def _rows(self, read: Callable[[str], list[Feature]]) -> list[Feature]:
+        """The train rows, then the unlabelled ones when they are trained on."""
+        known = read("train")
+        return with_unlabelled(self.task, known, read("unlabeled")) if self.unlabelled else known
+
+    def _data(self, objective: Objective) -> TrainData:
+        other = self.interpreter
+        if other is None or not objective.needs_teacher:
+            features = self._rows(self.features) if other is not None else self._heard
+            return TrainData(features, self.collate, lengths(features))
+        wants = objective.teachers.wants
+        wanted = next((one for one in wants if other.compares_tokens(one)), wants[0])
+        features = self._rows(lambda split: other.paired(self.corpus.texts(split), self.max_length, wanted))
+        return TrainData(other.labelled(features), other.pairing(self.collate), lengths(features))
+
+    def _preflight(self, data: TrainData) -> dict[str, Any]:
+        return {
+            "overlap": preflight.overlap(self.corpus, self.reporter),
+            "cut_off": preflight.cut_off(data.features, self.max_length, self.reporter),
+        }
+
+    def _first_batch(self, objective: Objective, data: TrainData, seed: int) -> FirstBatch:
+        """Look at every term once before anything is paid for, so that a loss that cannot work says so now."""
         objective.to(self.device)
-        with torch.random.fork_rng(), torch.no_grad(), arithmetic(self.precision, self.device):
-            _, terms = objective({name: value.to(self.device) for name, value in batch.items()})
-        return {name: round(float(value), 6) for name, value in terms.items()}
+        found = look_at(objective, self._first(data, seed), self.precision)
+        tell(found, objective.balancer.factors() is not None, self.reporter)
+        seconds = preflight.projected_seconds(data.lengths, self.options.epochs, found.tokens, found.seconds)
+        self.reporter.note(f"training will take about {preflight.duration(seconds)} (evaluation left out)")
+        return found
+
+    def _learned(self, objective: Objective, data: TrainData, seed: int) -> dict[str, Any]:
+        """What the objective ended with: layer maps (of the first batch, where they follow the states) and weights."""
+        with torch.no_grad():
+            maps = objective.layer_maps(self._first(data, seed, torch.device("cpu")))
+        factors = objective.balancer.factors()
+        if factors is None:
+            return {"layer_maps": maps}
+        terms = zip(objective.names, objective.losses, factors.tolist(), strict=True)
+        return {"layer_maps": maps, "weights": {name: loss.weight * factor for name, loss, factor in terms}}
+
+    def _first(self, data: TrainData, seed: int, device: torch.device | None = None) -> Batch:
+        """The first batch of the training, drawn as the loop draws it."""
+        rows = bucketed(data.lengths, self.options.batch_size, seed, 0)[0]
+        generator = torch.Generator().manual_seed(derived_seed("collate", seed, 0, 0))
+        batch = data.collate([data.features[row] for row in rows], generator)
+        return {name: value.to(device or self.device) for name, value in batch.items()}
 
 
 @contextmanager

@@ -8,12 +8,17 @@ from torch import Tensor
 
 from compress.core.trace import Trace
 from compress.losses.base import LOSSES, Loss, required
-from compress.losses.outputs import flat_logits, same_outputs
+from compress.losses.outputs import IMPOSSIBLE, flat_logits, same_outputs
 
 
 @LOSSES.register("logits_mse")
 class LogitsMSE(Loss):
-    """||student - teacher||^2: summed over classes, mean over the outputs that count. Works for one output too."""
+    """||student - teacher||^2: summed over classes, mean over the outputs that count.
+
+    It compares the logits themselves, so a shift of all of them counts too, and needs no temperature. Works for one
+    output (regression) as well. Tang et al. distilled BERT into a small LSTM with it. Positions that a task made
+    impossible (padding under `answer`) do not count.
+    """
 
     needs: ClassVar[frozenset[str]] = frozenset({"logits"})
     paper: ClassVar[str] = "Tang et al. 2019, arXiv 1903.12136"
@@ -22,4 +27,7 @@ class LogitsMSE(Loss):
         """Scalar. Raises InputError for heads of different size."""
         one, two = flat_logits(student), flat_logits(required(teacher, "teacher"))
         same_outputs(one, two)
-        return (one - two).square().sum(-1).mean()
+        apart = one - two
+        if one.shape[-1] > 1:  # a regression may say -10,000 and mean it
+            apart = apart.masked_fill((one < IMPOSSIBLE) & (two < IMPOSSIBLE), 0.0)
+        return apart.square().sum(-1).mean()

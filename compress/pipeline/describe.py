@@ -157,6 +157,8 @@ def _takes(spec: dict[str, Any], schema: dict[str, Any]) -> str:
 
 def _takes_reference(target: str, schema: dict[str, Any]) -> str:
     inner = schema.get("$defs", {}).get(target)
+    if inner and "properties" in inner and "x-catalogue" not in inner:
+        return f"{{{', '.join(inner['properties'])}}}"
     return _takes(inner, schema) if inner and "enum" in inner else target
 
 
@@ -170,6 +172,7 @@ def _example(chosen: Catalogue[Options], method: type[Options], schema: dict[str
     """The method as a recipe writes it: what must be given, filled in by way of example."""
     required = schema.get("required", [])
     options = {name: _sample(name, schema["properties"][name]) for name in required}
+    options |= {name: spec["examples"][0] for name, spec in schema.get("properties", {}).items() if "examples" in spec}
     for name, spec in schema.get("properties", {}).items():
         default = spec.get("default")
         if name not in options and isinstance(default, (int, float, str)) and default != "" and len(options) < 4:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compress.core.hashing import digest
-from compress.core.options import identity, refs
+from compress.core.options import AT, identity, refs
 from compress.pipeline.recipe import Recipe
 from compress.steps.base import Step
 
@@ -35,7 +35,7 @@ def plan(recipe: Recipe, fingerprint: Fingerprint) -> list[Planned]:
     """
     planned: dict[str, Planned] = {}
     for name, step in recipe.steps.items():
-        inputs = tuple(dict.fromkeys(value[1:] for _, value, _ in refs(step) if value.startswith("$")))
+        inputs = tuple(dict.fromkeys(mark.step(value) for _, value, mark in refs(step) if value.startswith("$")))
         seed = getattr(step, "seed", None)
         seed = recipe.seed if seed is None else seed
         key = digest(
@@ -57,6 +57,7 @@ def _by_key(value: object, planned: dict[str, Planned]) -> object:
         return {key: _by_key(inner, planned) for key, inner in value.items()}
     if isinstance(value, list):
         return [_by_key(inner, planned) for inner in value]
-    if isinstance(value, str) and value.startswith("$") and value[1:] in planned:
-        return f"${planned[value[1:]].key}"
+    if isinstance(value, str) and value.startswith("$"):
+        name, at, engine = value[1:].partition(AT)
+        return f"${planned[name].key}{at}{engine}" if name in planned else value
     return value

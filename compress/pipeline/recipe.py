@@ -130,7 +130,7 @@ def _check_refs(name: str, step: Step, seen: dict[str, str | None], raw: dict[st
             if not mark.outside:
                 faults.append(Fault(place, f"expected a reference to an earlier step ($name), came {value!r}"))
             continue
-        target = value[1:]
+        target = mark.step(value)
         if target not in seen:
             later = target in raw and target != name
             hint = "" if later else did_you_mean(target, seen)

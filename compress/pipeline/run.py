@@ -1,8 +1,14 @@
-"""Run a plan: skip what is stored under the same key, run the rest, one artifact each."""
+"""Run a plan: skip what is stored under the same key, run the rest, one artifact each.
+
+Of several processes (torchrun) the first one, the leader, does all this. The others wait until it says that a step
+trains; that step they run too, into a folder that is thrown away, and read the stored artifact from then on.
+"""
 
 from __future__ import annotations
 
+import tempfile
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +16,7 @@ from compress.core.artifact import ArtifactWriter, read_manifest
 from compress.core.environment import environment
 from compress.core.errors import Fault, FaultsError, InputError, JobError, StillroomError, did_you_mean
 from compress.core.hashing import tree_sha256
+from compress.core.processes import Crew, alone, this_process
 from compress.core.reporter import Reporter
 from compress.pipeline.plan import Planned, plan
 from compress.pipeline.recipe import Recipe
@@ -38,7 +45,8 @@ def run(recipe: Recipe, out: Path | None = None, reporter: Reporter | None = Non
     """Run a recipe into `out` (default `runs/NAME`) and return its store.
 
     Finished steps are skipped; a step found in a sibling run is taken from there; an interrupted step goes on from
-    its newest checkpoint. Raises FaultsError before anything is spent when the recipe cannot work.
+    its newest checkpoint. Raises FaultsError before anything is spent when the recipe cannot work. Under torchrun
+    every process calls it; the first one writes, and what trains is trained by all of them.
     """
     reporter = reporter or Reporter()
     if until is not None and until not in recipe.steps:
@@ -47,24 +55,47 @@ def run(recipe: Recipe, out: Path | None = None, reporter: Reporter | None = Non
     if faults:
         raise FaultsError(faults)
     store = Store(out or DEFAULT_ROOT / recipe.name)
-    with store.lock():
+    crew = _crew()
+    with store.lock() if crew.leads else nullcontext():
         for planned in plan_on_disk(recipe):
-            _run_step(planned, store, recipe, reporter)
+            if crew.leads:
+                shared = _run_step(planned, store, recipe, reporter, crew)
+                if not shared:
+                    crew.told(False)
+            elif crew.told(False):
+                _help(planned, store, recipe)
             if planned.name == until:
                 break
+    crew.leave()
     return store
 
 
-def _run_step(planned: Planned, store: Store, recipe: Recipe, reporter: Reporter) -> None:
+def _crew() -> Crew:
+    """The processes of this job; torch is imported only where there are several."""
+    if this_process().world == 1:
+        return Crew()
+    from compress.train.group import join
+
+    return join()
+
+
+def _run_step(planned: Planned, store: Store, recipe: Recipe, reporter: Reporter, crew: Crew) -> bool:
+    """Bring one step's artifact into the store. Returns whether the other processes were called to help."""
     store.recover(planned.name)
     if store.state(planned.name, planned.key) == "done":
         store.checked(planned.name)
         reporter.note(f"{planned.name}: done before")
-        return
+        return False
     writer = ArtifactWriter(store.folder(planned.name))
     out = writer.open()
+    shared = False
     try:
-        manifest = _adopt(planned, store, out, reporter) or _work(planned, store, out, reporter, recipe)
+        manifest = _adopt(planned, store, out, reporter)
+        if manifest is None:
+            context = _context(planned, store, out, reporter)
+            shared = planned.step.together and bool(crew.told(True))
+            with nullcontext() if shared else alone():
+                manifest = _work(planned, store, context, recipe)
         writer.commit({**manifest, "step": planned.name, "key": planned.key})
     except StillroomError as error:
         raise _placed(error, planned, recipe) from error
@@ -73,6 +104,18 @@ def _run_step(planned: Planned, store: Store, recipe: Recipe, reporter: Reporter
     finally:
         writer.abandon()  # nothing is left there after a commit
     store.finish(planned.name, planned.key)
+    return shared
+
+
+def _help(planned: Planned, store: Store, recipe: Recipe) -> None:
+    """Run a step beside the leader, in silence; only what both exchange is kept."""
+    with tempfile.TemporaryDirectory(prefix="stillroom-") as folder:
+        context = _context(planned, store, Path(folder), Reporter())
+        context.leads = False
+        try:
+            planned.step.run(context)
+        except StillroomError as error:
+            raise _placed(error, planned, recipe) from error
 
 
 def _placed(error: StillroomError, planned: Planned, recipe: Recipe) -> StillroomError:
@@ -97,12 +140,15 @@ def _adopt(planned: Planned, store: Store, out: Path, reporter: Reporter) -> dic
     return manifest
 
 
-def _work(planned: Planned, store: Store, out: Path, reporter: Reporter, recipe: Recipe) -> dict[str, object]:
+def _context(planned: Planned, store: Store, out: Path, reporter: Reporter) -> Context:
     inputs = {f"${name}": store.checked(name) for name in planned.inputs}
     work = store.work(planned.name, planned.key)
     work.mkdir(parents=True, exist_ok=True)
-    context = Context(planned.name, inputs, out, work, planned.seed, reporter, cache=store.cache())
-    reporter.note(f"{planned.name}: {planned.verb}")
+    return Context(planned.name, inputs, out, work, planned.seed, reporter, cache=store.cache())
+
+
+def _work(planned: Planned, store: Store, context: Context, recipe: Recipe) -> dict[str, object]:
+    context.reporter.note(f"{planned.name}: {planned.verb}")
     started = time.perf_counter()
     planned.step.run(context)
     return {

@@ -19,8 +19,9 @@ class Context:
 
     inputs: `$name` to the folder of that step's artifact. out: the folder to write. work: a folder that outlives an
     interruption (checkpoints), removed when the artifact is whole. cache: a folder that other runs share, for what can
-    be made again. about: facts of the artifact's kind, for the
-    manifest. measured: numbers, for the manifest.
+    be made again. about: facts of the artifact's kind, for the manifest. measured: numbers, for the manifest. leads:
+    whether this process writes the artifact; of several that run a step together, the others may leave it after the
+    training.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Context:
     about: dict[str, Any] = field(default_factory=dict)
     measured: dict[str, Any] = field(default_factory=dict)
     cache: Path | None = None
+    leads: bool = True
 
     def folder(self, reference: str) -> Path:
         """The artifact folder of `$name`. Raises InputError for anything else."""
@@ -45,11 +47,16 @@ class Context:
 
 
 class Step(Options):
-    """Base of every verb. `kind` is the artifact it writes, `version` goes up when its result changes."""
+    """Base of every verb. `kind` is the artifact it writes, `version` goes up when its result changes.
+
+    together: under torchrun every process runs it (it trains), each into a folder of its own of which only the
+    leader's is kept; other steps are run by the leader while the others wait.
+    """
 
     kind: ClassVar[str]
     version: ClassVar[int] = 1
     seeded: ClassVar[bool] = True
+    together: ClassVar[bool] = False
 
     def files(self) -> list[Path]:
         """Local files and folders whose content decides the result."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from compress.bench.options import BenchOptions
 from compress.bench.run import bench_models, subjects_of
 from compress.bench.sources import names_of, split_engine
 from compress.core.artifact import write_json
 from compress.core.errors import Fault, InputError
-from compress.core.options import CorpusRef, ModelSource
+from compress.core.options import AT, CorpusRef, MeasuredModel
 from compress.steps.base import STEPS, Context, Step
 
 
@@ -27,10 +27,22 @@ class Bench(Step, BenchOptions):
     kind: ClassVar[str] = "Measures"
     version: ClassVar[int] = 1
 
-    models: list[ModelSource] = Field(
-        description="the reference (teacher) first: $steps, folders or hub names", min_length=1
+    models: list[MeasuredModel] = Field(
+        description="the reference (teacher) first: $steps, folders or hub names, each with an engine behind it if it "
+        "should not be the fastest: $half@torch:bf16",
+        min_length=1,
     )
     corpus: CorpusRef = Field(description="texts to time and to score")
+
+    @field_validator("models")
+    @classmethod
+    def _engines_are_known(cls, models: list[str]) -> list[str]:
+        for model in models:
+            try:
+                split_engine(model)
+            except InputError as error:
+                raise ValueError(str(error)) from None
+        return models
 
     def files(self) -> list[Path]:
         """Folders of models from outside."""
@@ -45,7 +57,7 @@ class Bench(Step, BenchOptions):
             unknown = [name for name in self.engine if name not in names]
             faults += [Fault("engine", f"{name!r} is none of the models ({', '.join(names)})") for name in unknown]
         for index, model in enumerate(self.models):
-            if not model.startswith("$"):
+            if not split_engine(model)[0].startswith("$"):
                 try:
                     subjects_of([model], [names[index]], self._engine_of(names[index]))
                 except InputError as error:
@@ -55,7 +67,7 @@ class Bench(Step, BenchOptions):
     def run(self, context: Context) -> None:
         """Measure and write measures.json; the manifest gets the main numbers."""
         measures = bench_models(
-            [context.source(model) for model in self.models],
+            [_source(context, model) for model in self.models],
             context.folder(self.corpus),
             BenchOptions(**{name: getattr(self, name) for name in BenchOptions.model_fields}),
             names=names_of(self.models),
@@ -68,6 +80,12 @@ class Bench(Step, BenchOptions):
 
     def _engine_of(self, name: str) -> str:
         return self.engine if isinstance(self.engine, str) else self.engine.get(name, "auto")
+
+
+def _source(context: Context, model: str) -> str:
+    """The folder of `$step@engine`, its engine still behind it."""
+    path, engine = split_engine(model)
+    return f"{context.source(path)}{AT}{engine}" if engine else context.source(path)
 
 
 def headline(subject: dict[str, Any]) -> dict[str, Any]:

@@ -1,29 +1,30 @@
-"""distill: train a small student towards a teacher, or without one, for comparison."""
+"""distill: train a small student towards one or several teachers, or without one, for comparison."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar, Literal
 
-import torch
-import transformers
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from compress.core.errors import Fault, InputError
-from compress.core.hashing import tree_sha256
-from compress.core.options import Choice, CorpusRef, ModelSource
+from compress.core.options import Choice, CorpusRef, ModelSource, SignalsRef
 from compress.corpora.corpus import Corpus
 from compress.corpora.tokenizers.base import TokenizerSource
-from compress.distill.checks import check_head, check_labels, check_quality
+from compress.distill.balance.base import BALANCERS, Balance
+from compress.distill.checks import reads_unlabelled
+from compress.distill.combine.base import COMBINERS, Combine
 from compress.distill.distillation import Distillation
-from compress.distill.tokens import StudentTokens, student_tokens
+from compress.distill.thrifty import TeacherMode
+from compress.distill.tokens import student_tokens
 from compress.losses.base import LOSSES, Loss
+from compress.signals.store import Signals
 from compress.steps.base import STEPS, Context, Step
+from compress.steps.student_of import start_of, student_of
+from compress.steps.teaching import best_score, teachers_of
 from compress.students.base import STUDENTS, StudentArchitecture
-from compress.students.inherit import architecture_facts
 from compress.tasks.base import TASKS, Task
-from compress.train.facts import positions
-from compress.train.folder import Loaded, load_model, save_student
+from compress.train.folder import save_student
 from compress.train.options import TrainOptions
 
 GOLDEN = 8
@@ -34,6 +35,8 @@ _WORDS = "AutoModelForTokenClassification"  # the head of tasks whose words come
 class Distill(Step, TrainOptions):
     """Build a student from a teacher and train it under weighted losses; writes a Model.
 
+    `teachers: [$a, $b]` with `combine:` imitates several at once; the student is built from the first.
+
     `losses: [hard_ce]` gives the same student trained without a teacher. Two stages are two of these steps, the second
     with `start:` the first; a first stage on a `mask` corpus may use losses on hidden states and attention alone.
     A student may have a `tokenizer` of its own: texts and words are compared by their outputs, states and attention by
@@ -41,125 +44,142 @@ class Distill(Step, TrainOptions):
     """
 
     kind: ClassVar[str] = "Model"
+    together: ClassVar[bool] = True
+    version: ClassVar[int] = 2
 
     corpus: CorpusRef = Field(description="the corpus to train on, a `prepare` step")
-    teacher: ModelSource = Field(description="$step, folder or hub name of the model to imitate")
+    teacher: ModelSource | None = Field(
+        None, description="$step, folder or hub name of the model to imitate", examples=["$teacher"]
+    )
+    teachers: list[ModelSource] | None = Field(
+        None, min_length=2, description="several models to imitate in place of `teacher`; they share one tokenizer"
+    )
+    combine: Annotated[Combine, Choice(COMBINERS)] | None = Field(
+        None, description="how much each of several teachers counts; none: all alike (fixed)"
+    )
     student: Annotated[StudentArchitecture, Choice(STUDENTS)] = Field(description="the student's shape and start")
     start: ModelSource | None = Field(None, description="a model of the same shape whose body the student starts from")
     losses: list[Annotated[Loss, Choice(LOSSES)]] = Field(min_length=1, description="the weighted terms")
+    unlabeled: Literal["auto", "use", "ignore"] = Field(
+        "auto",
+        description="train on the corpus's unlabeled rows too; auto: when there are some and the losses can",
+    )
+    balance: Annotated[Balance, Choice(BALANCERS)] = Field(
+        "none", validate_default=True, description="whether the weights are changed while training, and how"
+    )
     tokenizer: TokenizerSource | None = Field(
         None, description="the student's tokenizer, trained on the corpus or taken over; null: the start's or teacher's"
+    )
+    signals: SignalsRef | None = Field(
+        None, description="what a `label` step stored of this teacher; null: `teacher_mode` decides"
+    )
+    teacher_mode: TeacherMode = Field(
+        "auto",
+        description="without `signals`: live runs the teacher for every batch, stored once for every row; auto takes "
+        "what costs less and says so (stored hidden states and attention are rounded to fp16)",
     )
     max_length: int | None = Field(None, ge=8, le=8192, description="longest input in tokens; null: the teacher's")
     seed: int | None = Field(None, ge=0, lt=2**32, description="null: the recipe's seed")
 
+    @model_validator(mode="after")
+    def _one_way_to_name_teachers(self) -> Distill:
+        if (self.teacher is None) == (self.teachers is None):
+            came = "came neither" if self.teacher is None else "came both"
+            raise ValueError(f"expected `teacher: $step` or `teachers: [$one, $two]`, {came}")
+        if self.combine is not None and self.teachers is None:
+            raise ValueError("combine: weighs several teachers, and one is given; use `teachers: [$one, $two]`")
+        if self.combine is not None:
+            try:
+                self.combine.check(len(self.teachers or ()), "classes")  # the task is known only when it runs
+            except InputError as error:
+                raise ValueError(str(error)) from None
+        twice = {name for name in self.teachers or () if (self.teachers or []).count(name) > 1}
+        if twice:
+            raise ValueError(f"teachers: {', '.join(sorted(twice))} stands twice; give it a weight (`combine: fixed`)")
+        return self
+
+    @model_validator(mode="after")
+    def _one_source_of_signals(self) -> Distill:
+        if self.signals is not None and self.teachers is not None:
+            raise ValueError("signals: are those of one teacher, and several are given; leave `signals` out")
+        if self.signals is not None and self.teacher_mode == "live":
+            raise ValueError("signals: are not read when `teacher_mode` is live; leave one of the two out")
+        if self.signals is not None and not any(loss.needs_teacher for loss in self.losses):
+            raise ValueError("signals: no loss compares with a teacher, so nothing would read them; leave them out")
+        return self
+
+    def named(self) -> list[str]:
+        """The teachers as the recipe names them."""
+        return [self.teacher] if self.teacher is not None else list(self.teachers or ())
+
     def files(self) -> list[Path]:
         """The folders of models that are given by path."""
-        given = [name for name in self._sources().values() if not name.startswith("$")]
-        return [Path(name) for name in given if Path(name).is_dir()]
+        return [Path(name) for name in self._models().values() if not name.startswith("$") and Path(name).is_dir()]
 
     def preflight(self) -> list[Fault]:
-        """A model that is given by path and is not there."""
-        faults = []
-        for field, name in self._sources().items():
+        """A model that is given by path and is not there, a tracker that is not installed."""
+        faults = self.tracker_faults()
+        for field, name in self._models().items():
             looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
             if looks_local and not Path(name).is_dir():
                 faults.append(Fault(field, f"{name}: no such folder; give a model folder, a hub name or a $step"))
         return faults
 
     def run(self, context: Context) -> None:
-        """Load the teacher, check it, build the student, train it, score it, save it."""
+        """Load the teachers, check them, build the student, train it, score it, save it."""
         corpus = Corpus.open(context.folder(self.corpus))
         task = Choice(TASKS).parse(corpus.task)
         assert isinstance(task, Task)
-        source = context.source(self.teacher)
-        teacher, head = self._teacher(source, task, corpus, context)
-        max_length, most = self.max_length or teacher.max_length, positions(teacher.model)
-        if max_length > most:
-            raise InputError(f"max_length: {source} reads at most {most} tokens; set it to {most} or less")
-        start = self._start(teacher, task, context)
+        weighed = self.combine is not None and self.combine.by_row
+        teaching = teachers_of(self.named(), task, corpus, self.losses, context, weighed=weighed)
+        teacher, max_length = teaching.first, teaching.longest(self.max_length)
+        start = start_of(self.start, teacher, task, context)
         tokens = student_tokens(
             self.tokenizer, teacher, start, corpus, resolve=context.source, words=task.auto_class == _WORDS,
             max_length=max_length, source=str(self.start),
         )  # fmt: skip
-        measured: dict[str, Any] = {}
-        if head:
-            longest = teacher.max_length if tokens.own else max_length
-            alone = Distillation(task, corpus, teacher.tokenizer, longest, self, context.reporter)
-            scores, chance = alone.score(teacher.model, "dev")
-            check_quality(scores[task.metric], chance, task.metric, source)
-            measured |= {"teacher": {"dev": scores}, "chance": chance}
-        student, inherited = self._student(teacher, start, tokens, task, context)
-        interpreter = tokens.interpreter(task, teacher, corpus, max_length, context.reporter)
-        work = Distillation(task, corpus, tokens.tokenizer, max_length, self, context.reporter, interpreter)
+        longest = min(each.max_length for each in teaching.loaded) if tokens.own else max_length
+        heard = Distillation(task, corpus, teacher.tokenizer, longest, self, context.reporter)
+        teaching.share_tokens(heard)
+        measured = teaching.scores(heard, several=self.teachers is not None)
+        student, inherited = student_of(self.student, teacher, start, self.start, tokens, task, context)
+        more = reads_unlabelled(self.unlabeled, self.losses, corpus.has("unlabeled"), task.labelled)
+        work = Distillation(
+            task, corpus, tokens.tokenizer, max_length, self, context.reporter, unlabelled=more,
+            interpreter=tokens.interpreter(task, teacher, corpus, max_length, context.reporter),
+        )  # fmt: skip
         trained_head = any("logits" in loss.needs for loss in self.losses)
         uses_teacher = any(loss.needs_teacher for loss in self.losses)
         fitted = work.fit(
-            student, teacher.model if uses_teacher else None, self.losses, work=context.work,
-            cache=context.cache or context.work.parent, identity=[_identity(source, teacher), corpus.key],
-            seed=context.seed, evaluated=trained_head, label=context.name,
+            student, teaching.told(heard) if uses_teacher else [], self.losses, combine=self.combine,
+            balance=self.balance, teacher_mode=self.teacher_mode, signals=self._signals(context), work=context.work,
+            cache=context.cache or context.work.parent, seed=context.seed, evaluated=trained_head, label=context.name,
         )  # fmt: skip
+        if not context.leads:
+            return
         measured |= fitted
         for split in ("dev", "test"):
             if trained_head and corpus.has(split):
                 measured[split] = work.score(student, split)[0]
-        if head and trained_head:
-            measured["retained"] = measured["dev"][task.metric] / measured["teacher"]["dev"][task.metric]
+        if teaching.head and trained_head:
+            measured["retained"] = measured["dev"][task.metric] / best_score(measured, task.metric)
         student.cpu()
         about = save_student(
             student, tokens.tokenizer, context.out, task=corpus.task, labels=corpus.labels,
             max_length=max_length, golden_rows=corpus.texts("dev")[:GOLDEN],
         )  # fmt: skip
+        about["trained_rows"] = {split: corpus.rows[split] for split in ("train", *(["unlabeled"] if more else []))}
         if tokens.own:
-            context.about["tokenizer"] = tokens.facts
+            about["tokenizer"] = tokens.facts
         context.about.update(about, inherited=inherited, trained_head=trained_head, uses_teacher=uses_teacher)
         context.measured.update(measured)
 
-    def _teacher(self, source: str, task: Task, corpus: Corpus, context: Context) -> tuple[Loaded, bool]:
-        """The teacher, and whether its head is trained for this task."""
-        outputs = {"classes": len(corpus.labels), "value": 1}.get(task.output)
-        teacher = load_model(source, task.auto_class, num_labels=outputs)
-        head = check_head(teacher.missing, self.losses, source)
-        if head and task.output == "classes":
-            check_labels(teacher.labels, corpus.labels, source, context.reporter)
-        return teacher, head
-
-    def _start(self, teacher: Loaded, task: Task, context: Context) -> Loaded | None:
-        if self.start is None:
-            return None
-        outputs = getattr(teacher.model.config, "num_labels", None) if task.output != "vocabulary" else None
-        return load_model(context.source(self.start), task.auto_class, num_labels=outputs, fresh_head=True)
-
-    def _student(
-        self, teacher: Loaded, start: Loaded | None, tokens: StudentTokens, task: Task, context: Context
-    ) -> tuple[transformers.PreTrainedModel, Any]:
-        torch.manual_seed(context.seed)
-        built = self.student.build(tokens.source_of(teacher), getattr(transformers, task.auto_class))
-        tokens.settle(built.model, built.inherited)
-        if start is None:
-            return built.model, built.inherited
-        source = context.source(str(self.start))
-        mine, theirs = architecture_facts(built.model), architecture_facts(start.model)
-        if mine != theirs:  # heads too, which weights of equal shapes do not show
-            raise InputError(f"{source}: is not of the student's shape (it is {theirs}, the student is {mine})")
-        try:
-            found = built.model.base_model.load_state_dict(start.model.base_model.state_dict(), strict=False)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[-1].strip()
-            raise InputError(
-                f"{source}: is not of the student's shape ({reason}); give both the same options"
-            ) from None
-        strange = [*found.unexpected_keys, *(key for key in found.missing_keys if "pooler." not in key)]
-        if strange:
-            raise InputError(f"{source}: is not of the student's shape ({', '.join(strange[:3])} do not fit)")
-        return built.model, {**built.inherited, "start": self.start}
-
-    def _sources(self) -> dict[str, str]:
+    def _models(self) -> dict[str, str]:
         """The models that are named, by option."""
         named = {"teacher": self.teacher, "start": self.start, "tokenizer": self.tokenizer}
-        return {option: name for option, name in named.items() if isinstance(name, str)}
+        several = {f"teachers[{index}]": name for index, name in enumerate(self.teachers or ())}
+        return {option: name for option, name in {**named, **several}.items() if isinstance(name, str)}
 
-
-def _identity(source: str, teacher: Loaded) -> str:
-    """What tells one teacher's logits from another's: the content of its folder, or a hub name and its commit."""
-    return tree_sha256(Path(source)) if Path(source).is_dir() else f"{source}@{teacher.commit}"
+    def _signals(self, context: Context) -> Signals | None:
+        # The run has checked the artifact's hashes when it handed the folder out.
+        return None if self.signals is None else Signals.open(context.folder(self.signals), hashed=False)

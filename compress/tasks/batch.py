@@ -42,6 +42,11 @@ def tokenized(
     return {name: encoded[name] for name in ("input_ids", "token_type_ids") if name in encoded}
 
 
+def labelled(labels: Tensor) -> Tensor:
+    """Bool of the same shape: false where a label is unknown, -100 (or less, see `tag`) for classes, NaN for scores."""
+    return ~labels.isnan() if labels.is_floating_point() else labels > IGNORED
+
+
 def text_of(row: Mapping[str, Any], column: str) -> str:
     """A text column. Raises ValueError when it is no text or has nothing in it."""
     value = row.get(column)

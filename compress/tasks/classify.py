@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from compress.tasks.base import TASKS, Features, Row, Task
-from compress.tasks.batch import finite, label_of, pad, text_of, tokenized
+from compress.tasks.batch import finite, label_of, labelled, pad, text_of, tokenized
 
 
 @TASKS.register("classify")
@@ -67,8 +67,11 @@ class Classify(Task):
         return batch
 
     def hard_loss(self, logits: Tensor, labels: Tensor, outputs: Tensor) -> Tensor:
-        """Cross-entropy of logits `[b, c]` and labels `[b]`, mean over the outputs that count."""
-        return functional.cross_entropy(logits[outputs].float(), labels[outputs])
+        """Cross-entropy of logits `[b, c]` and labels `[b]`, mean over the labelled outputs that count; 0 for none."""
+        counted = outputs & labelled(labels)
+        if not counted.any():
+            return logits.sum() * 0.0
+        return functional.cross_entropy(logits[counted].float(), labels[counted])
 
     def score(self, logits: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> dict[str, float]:
         """`accuracy`, `f1` (macro) and `mcc` of logits `[n, c]`. Raises JobError for NaN logits."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from compress.tasks.base import TASKS, Features, Row, Task
-from compress.tasks.batch import finite, pad, text_of, tokenized
+from compress.tasks.batch import finite, labelled, pad, text_of, tokenized
 
 
 @TASKS.register("regress")
@@ -68,8 +68,11 @@ class Regress(Task):
         return batch
 
     def hard_loss(self, logits: Tensor, labels: Tensor, outputs: Tensor) -> Tensor:
-        """Mean squared error of logits `[b, 1]` and labels `[b]` over the outputs that count."""
-        return functional.mse_loss(logits.squeeze(-1)[outputs].float(), labels[outputs])
+        """Mean squared error of logits `[b, 1]` and labels `[b]` over the labelled outputs that count; 0 for none."""
+        counted = outputs & labelled(labels)
+        if not counted.any():
+            return logits.sum() * 0.0
+        return functional.mse_loss(logits.squeeze(-1)[counted].float(), labels[counted])
 
     def score(self, logits: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> dict[str, float]:
         """`spearman`, `pearson` and `mse` of logits `[n, 1]`. Raises JobError for NaN logits."""

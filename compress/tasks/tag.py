@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from compress.core.errors import InputError
 from compress.tasks.base import TASKS, Features, Row, Task
-from compress.tasks.batch import IGNORED, finite, label_of, pad, padded
+from compress.tasks.batch import IGNORED, finite, label_of, labelled, pad, padded
 
 
 @TASKS.register("tag")
@@ -92,10 +92,11 @@ class Tag(Task):
         return batch
 
     def hard_loss(self, logits: Tensor, labels: Tensor, outputs: Tensor) -> Tensor:
-        """Cross-entropy of logits `[b, s, c]` at the words' first sub-tokens, mean over words."""
-        if not outputs.any():
+        """Cross-entropy of logits `[b, s, c]` at the words' first sub-tokens, mean over labelled words; 0 for none."""
+        counted = outputs & labelled(labels)
+        if not counted.any():
             return logits.sum() * 0.0
-        return functional.cross_entropy(logits[outputs].float(), labels[outputs])
+        return functional.cross_entropy(logits[counted].float(), labels[counted])
 
     def flatten(self, logits: Tensor, labels: Tensor, outputs: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Logits `[n, c]` of the words, and labels `[n, 2]`: the tag, and 1 + cut words where a text begins, else 0."""

@@ -1,5 +1,6 @@
 """Batches of similar length, drawn the same way for the same (seed, epoch, batch), so that a resumed run sees the same.
 
+Several processes draw one batch together, `batch_size` rows for each of them, and take every row of it once.
 Length bucketing: padding every SST-2 batch to 128 tokens costs several times the work of its 13 real tokens.
 """
 
@@ -33,11 +34,28 @@ class TrainData:
 
 @dataclass(frozen=True)
 class Draw:
-    """One batch to be made: which rows, and the place in the run that seeds what the collator draws."""
+    """One batch to be made: which rows, and the place in the run that seeds what the collator draws.
+
+    counted: rows that weigh in this process. of: rows of the batch in all processes.
+    """
 
     epoch: int
     index: int
     rows: tuple[int, ...]
+    counted: int
+    of: int
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one process has of a batch. `rows` of its rows count, of the `of` that the batch has in all processes.
+
+    A last batch with fewer rows than processes leaves some with a borrowed row that does not count.
+    """
+
+    batch: Batch
+    rows: int
+    of: int
 
 
 def derived_seed(*parts: int | str) -> int:
@@ -61,12 +79,17 @@ def bucketed(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> 
 
 
 class BucketSampler(Sampler[list[Draw]]):
-    """A batch sampler that yields one `Draw` per batch; `set_epoch` picks the shuffle."""
+    """A batch sampler that yields one `Draw` per batch; `set_epoch` picks the shuffle.
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+    batch_size: rows for each of `world` processes, of which this is number `rank`.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
         self.lengths = lengths
-        self.batch_size = batch_size
+        self.batch_size = batch_size * world
         self.seed = seed
+        self.rank = rank
+        self.world = world
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -78,31 +101,35 @@ class BucketSampler(Sampler[list[Draw]]):
 
     def __iter__(self) -> Iterator[list[Draw]]:
         for index, rows in enumerate(bucketed(self.lengths, self.batch_size, self.seed, self.epoch)):
-            yield [Draw(self.epoch, index, rows)]
+            # Rows of a batch stand by length, so every `world`-th one gives all processes the same lengths.
+            mine = rows[self.rank :: self.world]
+            yield [Draw(self.epoch, index, mine or rows[:1], len(mine), len(rows))]
 
 
-class Batches(Dataset[Batch]):
-    """Makes the batch of a `Draw`, with a generator seeded by its place in the run."""
+class Batches(Dataset[Share]):
+    """Makes the batch of a `Draw`, with a generator seeded by its place in the run (and by the process)."""
 
-    def __init__(self, data: TrainData, seed: int) -> None:
+    def __init__(self, data: TrainData, seed: int, rank: int = 0) -> None:
         self.data = data
         self.seed = seed
+        self.process = (rank,) if rank else ()
 
     def __len__(self) -> int:
         return len(self.data.features)
 
-    def __getitem__(self, draw: Draw) -> Batch:
-        generator = torch.Generator().manual_seed(derived_seed("collate", self.seed, draw.epoch, draw.index))
-        return self.data.collate([self.data.features[row] for row in draw.rows], generator)
+    def __getitem__(self, draw: Draw) -> Share:
+        seed = derived_seed("collate", self.seed, draw.epoch, draw.index, *self.process)
+        rows = [self.data.features[row] for row in draw.rows]
+        return Share(self.data.collate(rows, torch.Generator().manual_seed(seed)), draw.counted, draw.of)
 
 
-class EpochLoader(DataLoader[Batch]):
+class EpochLoader(DataLoader[Share]):
     """A loader in this process whose sampler is told the epoch; draws nothing from torch's global generator."""
 
-    def __init__(self, data: TrainData, batch_size: int, seed: int) -> None:
-        self.bucket_sampler = BucketSampler(data.lengths, batch_size, seed)
+    def __init__(self, data: TrainData, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
+        self.bucket_sampler = BucketSampler(data.lengths, batch_size, seed, rank, world)
         super().__init__(
-            Batches(data, seed),
+            Batches(data, seed, rank),
             batch_sampler=self.bucket_sampler,
             collate_fn=_only,
             generator=torch.Generator().manual_seed(seed % (1 << 63)),
@@ -113,5 +140,5 @@ class EpochLoader(DataLoader[Batch]):
         self.bucket_sampler.set_epoch(epoch)
 
 
-def _only(batches: list[Batch]) -> Batch:
+def _only(batches: list[Share]) -> Share:
     return batches[0]

@@ -31,6 +31,7 @@ PARTIAL = ".partial-"
 MANIFEST = "checkpoint.json"
 WEIGHTS = "model.safetensors"
 BEST = "best.safetensors"
+AVERAGE = "average.safetensors"
 STATE = "state.json"
 TRAINER_STATE = "trainer_state.json"
 MOVING = "moving.pt"
@@ -94,20 +95,24 @@ class CheckpointWriter:
         moving: dict[str, Any],
         state: dict[str, Any],
         trainer_state: dict[str, Any],
+        average: Weights | None = None,
     ) -> Path:
         """One checkpoint, and the older ones removed.
 
-        moving: optimizer, scheduler and generators, for `torch.save`. state: what the loop knows besides, as JSON.
-        trainer_state: the Trainer's own, which its resume reads. Raises JobError when the disk refuses.
+        average: the moving average of the weights, where one is kept. moving: optimizer, scheduler and generators, for
+        `torch.save`. state: what the loop knows besides, as JSON. trainer_state: the Trainer's own, which its resume
+        reads. Raises JobError when the disk refuses.
         """
-        name = f"{PREFIX}{step:09d}"
-        partial, final = self.work / f"{PARTIAL}{name}", self.work / name
+        final = folder_of(self.work, step)
+        partial = self.work / f"{PARTIAL}{final.name}"
         try:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
             save_file({key: value.cpu().contiguous() for key, value in weights_of(module).items()}, partial / WEIGHTS)
             if best.weights is not None:
                 save_file(best.weights, partial / BEST)
+            if average is not None:
+                save_file({key: value.cpu().contiguous() for key, value in average.items()}, partial / AVERAGE)
             torch.save(moving, partial / MOVING)
             write_json(partial / STATE, state)
             write_json(partial / TRAINER_STATE, trainer_state)
@@ -137,6 +142,11 @@ class CheckpointWriter:
             remove(folder)
 
 
+def folder_of(work: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies."""
+    return work / f"{PREFIX}{step:09d}"
+
+
 def newest_complete(work: Path, plan: str, warn: Warn) -> Found | None:
     """The newest checkpoint of this plan that is whole. Damaged, half-written and foreign ones are removed."""
     for partial in work.glob(f"{PARTIAL}{PREFIX}*"):
@@ -144,11 +154,21 @@ def newest_complete(work: Path, plan: str, warn: Warn) -> Found | None:
     for folder in _folders(work):
         fault = _fault(folder, plan)
         if fault is None:
-            state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-            return Found(folder, int(folder.name.removeprefix(PREFIX)), state)
+            return found_in(folder)
         warn(f"{folder}: {fault}; it is left out and removed")
         remove(folder)
     return None
+
+
+def found_in(folder: Path) -> Found:
+    """A checkpoint that is known to be whole."""
+    state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+    return Found(folder, int(folder.name.removeprefix(PREFIX)), state)
+
+
+def load_average(folder: Path) -> Weights:
+    """The moving average of the weights that a checkpoint holds."""
+    return load_file(folder / AVERAGE)
 
 
 def load_weights(folder: Path) -> Weights:
@@ -191,6 +211,20 @@ def set_generators(states: dict[str, Any]) -> None:
     torch.set_rng_state(states["torch"])
     if "cuda" in states and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def draws(device: torch.device) -> Tensor:
+    """The states of torch's generators that one process draws from, the device's too, as one `uint8` tensor."""
+    states = [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+    return torch.cat(states)
+
+
+def set_draws(states: Tensor, device: torch.device) -> None:
+    """Set what `draws` gave."""
+    size = len(torch.get_rng_state())
+    torch.set_rng_state(states[:size].clone())
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[size:].clone(), device)
 
 
 def remove(folder: Path) -> None:

@@ -70,10 +70,11 @@ class Meter:
         self._norms.clear()
 
     def _read(self, seen: Observed) -> None:
+        failure = self.failure(seen)
+        if failure:
+            raise JobError(failure)
         value = float(seen.loss)
         terms = {name: float(term) for name, term in seen.terms.items()}
-        if not math.isfinite(value):
-            raise JobError(self._failure(seen, value, terms))
         self.count += 1
         self.loss += value
         self.latest = value
@@ -99,8 +100,12 @@ class Meter:
         """Go on from what `state` gave."""
         self.count, self.loss, self.terms = int(state["count"]), float(state["loss"]), dict(state["terms"])
 
-    def _failure(self, seen: Observed, value: float, terms: Mapping[str, float]) -> str:
-        bad = [name for name, term in terms.items() if not math.isfinite(term)]
+    def failure(self, seen: Observed) -> str:
+        """Why a forward pass cannot be trained on, with the terms that are not finite; an empty text when it can."""
+        value = float(seen.loss)
+        if math.isfinite(value):
+            return ""
+        bad = [name for name, term in seen.terms.items() if not math.isfinite(float(term))]
         which = f" (term {', '.join(bad)})" if bad else ""
         return (
             f"training stopped at step {seen.step}: the loss{which} is {value}. Likely {self._cause(seen.batch)}. "

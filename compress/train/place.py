@@ -10,17 +10,29 @@ import torch
 
 from compress.core.environment import cpu_flags
 from compress.core.errors import InputError
+from compress.core.processes import this_process
 
 
 def resolve_device(device: str) -> torch.device:
-    """`auto`, `cpu` or `cuda` as a torch device. Raises InputError for CUDA where there is none."""
+    """`auto`, `cpu` or `cuda` as a torch device, one GPU for each process of a machine.
+
+    Raises InputError for CUDA where there is none, and for more processes than GPUs.
+    """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError(
             "device: cuda was asked for and torch sees no CUDA device; use `device: auto` or `device: cpu`"
         )
-    return torch.device(device, 0) if device == "cuda" else torch.device(device)
+    if device != "cuda":
+        return torch.device(device)
+    here, count = this_process(), torch.cuda.device_count()
+    if here.local >= count:
+        raise InputError(
+            f"device: process {here.local} of this machine has no GPU to itself ({count} are there); start at most "
+            f"{count} with torchrun --nproc-per-node {count}, or use `device: cpu`"
+        )
+    return torch.device("cuda", here.local)
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:

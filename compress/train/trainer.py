@@ -1,8 +1,9 @@
 """The only training loop: `transformers.Trainer`, with checkpoints that survive a crash and without its per-step costs.
 
 What is overridden, and why: batches come bucketed by length and seeded by their place in the run; a forward pass calls
-the objective; NaN stops the run; one look per update decides on history, dev, checkpoint and stop; resume reads our
-own checkpoints. Optimizer, scheduler, accumulation, epochs and skipping ahead are the Trainer's.
+the objective; gradients of several processes are summed here (`accord.py` says why); NaN stops the run; one look per
+update decides on history, dev, checkpoint and stop; resume reads our own checkpoints. Optimizer, scheduler, epochs and
+skipping ahead are the Trainer's.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +21,35 @@ import torch
 from torch import Tensor, nn
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
-from compress.train.batches import Batch, EpochLoader, TrainData
+from compress.train.accord import Accord
+from compress.train.average import Average
+from compress.train.batches import Batch, EpochLoader, Share, TrainData
 from compress.train.checkpoint import (
     Best,
     CheckpointWriter,
+    Weights,
     copied,
+    draws,
     generators,
     load_moving,
     load_weights,
     put_weights,
+    set_draws,
     set_generators,
     weights_of,
 )
+from compress.train.depths import DepthOf, rate_shares, with_shares
+from compress.train.group import Group
 from compress.train.meter import GPU_EVERY, Meter, Observed, Terms
 from compress.train.options import TrainOptions
 from compress.train.place import arithmetic, hand_back_memory
 from compress.train.progress import Pace
+from compress.train.trackers.base import Sink
 
 Loss = Callable[[nn.Module, Batch], tuple[Tensor, Terms]]
 Evaluate = Callable[[], Mapping[str, float]]
 HISTORY_POINTS = 60
+SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 HAND_BACK_EVERY = 200  # updates: walking the heap and faulting its pages in again is not for every one
 
 
@@ -67,6 +79,9 @@ class Job:
     plan: str
     evaluate: Evaluate | None
     metric: str
+    depth_of: DepthOf | None = None
+    group: Group = dataclasses.field(default_factory=Group)
+    sinks: Sequence[Sink] = ()
 
 
 def arguments(job: Job) -> TrainingArguments:
@@ -79,7 +94,7 @@ def arguments(job: Job) -> TrainingArguments:
         gradient_accumulation_steps=options.accumulate,
         learning_rate=options.learning_rate,
         warmup_steps=options.warmup,
-        lr_scheduler_type="linear",
+        lr_scheduler_type=SCHEDULES[options.schedule],
         weight_decay=options.weight_decay,
         max_grad_norm=options.max_grad_norm,
         optim="adamw_torch_fused",
@@ -115,11 +130,16 @@ class Loop(Trainer):
         self.meter = Meter(job.module, job.options.learning_rate, 1 if on_cpu else GPU_EVERY)
         self.writer = CheckpointWriter(job.work, job.plan)
         self.trained = [value for value in job.module.parameters() if value.requires_grad]
-        self.loader = EpochLoader(job.data, job.options.batch_size, job.seed)
+        group = job.group
+        self.accord = Accord(group, self.meter, self.trained)
+        self.average = Average(job.module, job.options.ema) if job.options.ema else None
+        self.loader = EpochLoader(job.data, job.options.batch_size, job.seed, group.rank, group.world)
         self.updates_per_epoch = -(-len(self.loader) // job.options.accumulate)
         self.updates = math.ceil(job.options.epochs * self.updates_per_epoch)
         self.evaluations = evaluation_steps(self.updates, self.updates_per_epoch, job.options.evaluate_per_epoch)
         self.looked_at = 0
+        self.rows_of_update = 0
+        self.minutes_are_over = False
         self.saved_at = time.monotonic()
 
     # What the Trainer asks for.
@@ -128,16 +148,36 @@ class Loop(Trainer):
         """Bucketed, seeded batches; not prepared by accelerate, which would fetch one ahead."""
         return self.loader
 
-    def training_step(self, model: nn.Module, inputs: Batch, num_items_in_batch: Any = None) -> Tensor:
+    def _wrap_model(self, model: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
+        """Another shell around the same module: the Trainer takes it for wrapped, and accelerate adds no DDP."""
+        return Shell(self.job.module)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """The Trainer's optimizer, its groups split by layer where lower layers learn more slowly."""
+        fresh = self.optimizer is None
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        job = self.job
+        if fresh and job.options.layer_decay < 1 and job.depth_of is not None:
+            shares = rate_shares(job.module, job.depth_of, job.options.layer_decay)
+            optimizer.param_groups = with_shares(optimizer.param_groups, job.module, shares)
+        return optimizer
+
+    def get_batch_samples(self, epoch_iterator: Iterator[Share], num_batches: int, device: Any) -> tuple[Any, None]:
+        """The batches of one update; every row of them will weigh the same, in whatever batch or process it is."""
+        shares = list(islice(epoch_iterator, num_batches))
+        self.rows_of_update = sum(share.of for share in shares)
+        return shares, None
+
+    def training_step(self, model: nn.Module, inputs: Share, num_items_in_batch: Any = None) -> Tensor:
         """Forward and backward of one batch. Raises JobError for a loss that is not finite."""
         device = self.job.device
-        batch = {name: value.to(device, non_blocking=True) for name, value in inputs.items()}
+        batch = {name: value.to(device, non_blocking=True) for name, value in inputs.batch.items()}
         with arithmetic(self.job.precision, device):
             loss, terms = self.job.loss(self.job.module, batch)
         detached = {name: term.detach() if isinstance(term, Tensor) else term for name, term in terms.items()}
-        self.meter.add(Observed(self.state.global_step + 1, loss.detach(), detached, batch))
-        (loss / self.current_gradient_accumulation_steps).backward()  # type: ignore[no-untyped-call]
-        self.pace.examples += len(next(iter(batch.values())))
+        self.accord.saw(Observed(self.state.global_step + 1, loss.detach(), detached, batch), inputs.rows / inputs.of)
+        (loss * (inputs.rows / self.rows_of_update)).backward()  # type: ignore[no-untyped-call]
+        self.pace.examples += inputs.of
         return loss.detach()
 
     def _clip_grad_norm(self, model: nn.Module) -> Tensor:
@@ -152,9 +192,15 @@ class Loop(Trainer):
         return norm
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Tensor | None = None) -> Tensor:
-        """The length of the gradient, computed once per update. Raises JobError when it is not finite."""
+        """The length of the gradient of all processes, computed once per update, which every update asks for.
+
+        Raises JobError when it is not finite.
+        """
         if grad_norm is not None:
             return grad_norm
+        minutes = self.job.options.checkpoint_minutes
+        over = bool(minutes) and time.monotonic() - self.saved_at >= minutes * 60
+        self.minutes_are_over = self.accord.settle(over)
         norm = torch.nn.utils.get_total_norm([value.grad for value in self.trained if value.grad is not None])
         self.meter.add_norm(self.state.global_step + 1, norm)
         return norm
@@ -183,7 +229,10 @@ class Loop(Trainer):
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint is not None:
-            set_generators(load_moving(Path(checkpoint))["generators"])
+            moving = load_moving(Path(checkpoint))
+            set_generators(moving["generators"])
+            if not self.job.group.leads:
+                set_draws(moving["draws"][self.job.group.rank], self.job.device)
 
     def _movers(self) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
         assert self.optimizer is not None and self.lr_scheduler is not None
@@ -192,6 +241,8 @@ class Loop(Trainer):
     # What happens after an update.
 
     def _look(self, step: int) -> None:
+        if self.average is not None:
+            self.average.update(step)
         evaluates = self.job.evaluate is not None and step in self.evaluations
         if evaluates or step == self.updates or step % max(1, self.updates // HISTORY_POINTS) == 0:
             dev = self._dev(step) if evaluates else {}
@@ -208,19 +259,29 @@ class Loop(Trainer):
 
     def _dev(self, step: int) -> dict[str, float]:
         self.meter.drain()
-        assert self.job.evaluate is not None
         module = self.job.module
-        module.eval()
-        with self.pace.paused(), torch.random.fork_rng(devices=_cuda(self.job.device)):
-            dev = {name: float(value) for name, value in self.job.evaluate().items()}
-        module.train()
-        value = dev[self.job.metric]
-        if not math.isnan(value) and (self.best.metric is None or value > self.best.metric):
-            self.best = Best(step, value, copied(weights_of(module)))
-            self.without_gain = 0
-        else:
-            self.without_gain += 1
+        with self.pace.paused(), self.average.in_place() if self.average is not None else nullcontext():
+            dev = self._evaluated()
+            value = dev[self.job.metric]
+            if not math.isnan(value) and (self.best.metric is None or value > self.best.metric):
+                self.best = Best(step, value, copied(weights_of(module)))
+                self.without_gain = 0
+            else:
+                self.without_gain += 1
         return dev
+
+    def _evaluated(self) -> dict[str, float]:
+        """Dev, by the leader alone; the others are told the metric that decides."""
+        job, dev = self.job, {self.job.metric: math.nan}
+        assert job.evaluate is not None
+        if job.group.leads:
+            job.module.eval()
+            # Uncompiled: dev is too short to pay for a second set of kernels.
+            eager = torch.compiler.set_stance("force_eager") if job.options.compile else nullcontext()
+            with eager, torch.random.fork_rng(devices=_cuda(job.device)):
+                dev = {name: float(value) for name, value in job.evaluate().items()}
+            job.module.train()
+        return {**dev, job.metric: job.group.told(dev[job.metric])}
 
     def _remember(self, step: int, dev: dict[str, float]) -> None:
         loss, terms = self.meter.take()
@@ -229,20 +290,27 @@ class Loop(Trainer):
             "epoch": round(step / self.updates_per_epoch, 4),
             "loss": loss,
             "terms": terms,
-            "lr": float(self._movers()[1].get_last_lr()[0]),
+            "lr": max(map(float, self._movers()[1].get_last_lr())),
             "dev": {name: value if math.isfinite(value) else None for name, value in dev.items()},
         }
         self.history.append(entry)
+        for sink in self.job.sinks:
+            sink.log(step, numbers(entry, self.pace.per_second()))
 
     def _checkpoint_due(self, step: int) -> bool:
-        options = self.job.options
-        if options.checkpoint_steps and step % options.checkpoint_steps == 0:
-            return True
-        minutes = options.checkpoint_minutes
-        return bool(minutes) and time.monotonic() - self.saved_at >= minutes * 60
+        every = self.job.options.checkpoint_steps
+        # The leader's clock, looked at before the update, so that all processes agree.
+        return self.minutes_are_over or (bool(every) and step % every == 0)
 
-    def save_checkpoint(self, step: int) -> Path:
+    def save_checkpoint(self, step: int) -> None:
         """Write a checkpoint of this moment. Raises JobError instead when a pending loss is not finite."""
+        with self.pace.paused():
+            others = self.job.group.gathered(draws(self.job.device))
+            if self.job.group.leads:
+                self._write(step, others)
+        self.saved_at = time.monotonic()
+
+    def _write(self, step: int, all_draws: list[Tensor]) -> None:
         state = {
             "best_step": self.best.step,
             "best_metric": self.best.metric,
@@ -256,26 +324,35 @@ class Loop(Trainer):
             "optimizer": optimizer.state_dict(),
             "scheduler": scheduler.state_dict(),
             "generators": generators(),
+            "draws": all_draws,
         }
-        with self.pace.paused():
-            folder = self.writer.write(
-                step,
-                self.job.module,
-                self.best,
-                moving=moving,
-                state=state,
-                trainer_state=dataclasses.asdict(self.state),
-            )
-        self.saved_at = time.monotonic()
-        return folder
+        self.writer.write(
+            step,
+            self.job.module,
+            self.best,
+            moving=moving,
+            state=state,
+            trainer_state=dataclasses.asdict(self.state),
+            average=self.average.weights if self.average is not None else None,
+        )
 
-    def restore(self, state: Mapping[str, Any], best: Best, step: int) -> None:
+    def restore(self, state: Mapping[str, Any], best: Best, step: int, average: Weights | None) -> None:
         """Take back what `save_checkpoint` stored besides the Trainer's own."""
+        if self.average is not None and average is not None:
+            self.average.restore(average)
         self.best = best
         self.history = list(state["history"])
         self.without_gain = int(state["without_gain"])
         self.meter.restore(state["meter"])
         self.looked_at = step
+
+
+def numbers(entry: Mapping[str, Any], per_second: float) -> dict[str, float]:
+    """One entry of the history as flat names and finite numbers, for a tracker."""
+    flat = {name: entry[name] for name in ("loss", "lr", "epoch")} | {"examples_per_second": per_second}
+    flat |= {f"terms/{name}": value for name, value in entry["terms"].items()}
+    flat |= {f"dev/{name}": value for name, value in entry["dev"].items()}
+    return {name: float(value) for name, value in flat.items() if value is not None and math.isfinite(value)}
 
 
 def evaluation_steps(updates: int, per_epoch: int, times: int) -> set[int]:

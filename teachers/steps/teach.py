@@ -31,6 +31,7 @@ class Teach(Step, TrainOptions):
     """
 
     kind: ClassVar[str] = "Model"
+    together: ClassVar[bool] = True
 
     corpus: CorpusRef = Field(description="the corpus to learn, a `prepare` step")
     model: Annotated[Origin, OriginChoice()] = Field(
@@ -47,7 +48,8 @@ class Teach(Step, TrainOptions):
     def preflight(self) -> list[Fault]:
         """A checkpoint that is not there or cannot be a teacher."""
         place = f"model.{self.model.registered_name}"
-        return [Fault(f"{place}.{fault.path}", fault.message) for fault in self.model.preflight(self.max_length)]
+        faults = [Fault(f"{place}.{fault.path}", fault.message) for fault in self.model.preflight(self.max_length)]
+        return [*faults, *self.tracker_faults()]
 
     def run(self, context: Context) -> None:
         """Start the model, look at it, train it, score it, save it."""
@@ -60,6 +62,8 @@ class Teach(Step, TrainOptions):
         started = time.perf_counter()
         training = Training(need, start, self)
         measured: dict[str, Any] = {**training.look(), **training.fit(self.mode)}
+        if not context.leads:
+            return
         trained = time.perf_counter()
         measured |= {**training.scores(), **start.measured}
         scored = time.perf_counter()

@@ -97,7 +97,43 @@ CASES = [
     Case(
         "a layer map of another name",
         f'{SET} "{STUDENT}.losses=[{{hidden_mse: {{map: unifrom}}}}]"',
-        (f"{STUDENT}.losses[0].hidden_mse.map", "'uniform', 'last' or 'first'", "came str 'unifrom'"),
+        (
+            f"{STUDENT}.losses[0].hidden_mse.map",
+            "'uniform', 'last', 'first', 'attention' or 'transport'",
+            "came str 'unifrom'",
+        ),
+    ),
+    Case(
+        "neither a teacher nor teachers",
+        RUN,
+        (f"recipe.yaml:20: {STUDENT}", "expected `teacher: $step` or `teachers: [$one, $two]`, came neither"),
+        edit("    distill:\n      corpus: $corpus\n      teacher: $teacher\n", "    distill:\n      corpus: $corpus\n"),
+    ),
+    Case(
+        "a teacher beside teachers",
+        f'{SET} "{STUDENT}.teachers=[$teacher, ./model]"',
+        (f"recipe.yaml:20: {STUDENT}", "`teachers: [$one, $two]`, came both"),
+    ),
+    Case(
+        "several teachers of which one is no model",
+        f'{SET} {STUDENT}.teacher=null "{STUDENT}.teachers=[$teacher, $corpus]"',
+        (f"{STUDENT}.teachers[1]", "expected a Model, but $corpus makes a Corpus"),
+    ),
+    Case(
+        "one weight for two teachers",
+        f'{SET} {STUDENT}.teacher=null "{STUDENT}.teachers=[$teacher, ./model]" '
+        f'"{STUDENT}.combine={{fixed: {{weights: [1]}}}}"',
+        (STUDENT, "combine.fixed.weights: 1 weights for 2 teachers; give one for each"),
+    ),
+    Case(
+        "teachers to combine where there is one",
+        f"{SET} {STUDENT}.combine=confidence",
+        (f"recipe.yaml:20: {STUDENT}", "combine: weighs several teachers, and one is given"),
+    ),
+    Case(
+        "an unknown way to balance",
+        f"{SET} {STUDENT}.balance=gradnorm",
+        (f"{STUDENT}.balance", "'gradnorm' is not a known balance", "gradient_norm, none, uncertainty"),
     ),
     Case(
         "a width that the heads do not divide",

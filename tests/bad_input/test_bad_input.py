@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.bad_input import datasets, folders, models, recipes
+from tests.bad_input import datasets, folders, models, recipes, signals
 from tests.bad_input.scene import Case, build, compress, hashes, inside
 
-CASES = [*recipes.CASES, *datasets.CASES, *models.CASES, *folders.CASES]
+CASES = [*recipes.CASES, *datasets.CASES, *models.CASES, *folders.CASES, *signals.CASES]
 
 
 @pytest.fixture(scope="session")

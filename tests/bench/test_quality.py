@@ -239,6 +239,20 @@ def test_outputs_are_those_of_timed_predict_requests(tmp_path: Path) -> None:
     assert [int(one.argmax(-1)[0]) for one in answers.outputs] == predicted == [row["label"] for row in ROWS]
 
 
+def test_int8_is_scored_as_an_app_uses_it(tmp_path: Path) -> None:
+    """Scored in batches, an int8 student pays for its neighbours, which no app that calls `predict` does."""
+    student = Student.load(make_model(tmp_path / "model"), threads=1)
+    seen: list[int] = []
+    run = student.engine.run
+    student.engine.run = lambda batch: (seen.append(len(batch["input_ids"])), run(batch))[1]  # type: ignore[method-assign]
+    state = State(rows=[row["text"] for row in ROWS], loaded=student)
+    for mixes, together, expected in ((True, False, [1, 1]), (True, True, [2]), (False, False, [2])):
+        student.engine.mixes_rows = mixes
+        seen.clear()
+        outputs.answer(state, [[4, 0]], str(tmp_path / "out.npz"), together=together)
+        assert seen == expected
+
+
 class Stub:
     """A subject that cannot answer more than `most` texts at once."""
 
@@ -259,11 +273,11 @@ def test_requests_that_do_not_fit_are_halved(tmp_path: Path) -> None:
     """A batch that is too large for one subject must not leave it without a score, nor end the benchmark."""
     desk: Any = type("Desk", (), {"work": tmp_path})()
     stub: Any = Stub(most=2)
-    durations = probe._answer(desk, stub, [[0, 1, 2, 3, 4], [5]])
+    durations = probe._answer(desk, stub, [[0, 1, 2, 3, 4], [5]], True)
     assert sum(stub.asked) == 6 and max(stub.asked) <= 2 and len(stub.asked) == len(durations)
     assert len(stub.private["files"]) == 1, "what was asked in vain left nothing behind"
     with pytest.raises(RequestError):
-        probe._answer(desk, Stub(most=0), [[0, 1]])  # type: ignore[arg-type]
+        probe._answer(desk, Stub(most=0), [[0, 1]], True)  # type: ignore[arg-type]
 
 
 def test_nan_is_told_apart_from_a_score() -> None:

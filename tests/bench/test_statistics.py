@@ -15,6 +15,7 @@ from compress.bench.statistics import (
     bootstrap,
     interval_of,
     median_interval,
+    paired_ratio,
     percentile,
     percentile_supported,
     precise,
@@ -63,6 +64,28 @@ def test_ratio_of_equal_rounds_is_exact_whatever_the_drift() -> None:
     reference = [10.0, 14.0, 11.0, 19.0, 12.0, 10.5, 13.0]
     interval = ratio_interval(reference, [value / 5 for value in reference])
     assert interval == pytest.approx((5.0, 5.0))
+
+
+def test_the_ratio_is_that_of_the_undisturbed_rounds() -> None:
+    """Four of twelve rounds with a neighbour on one side must not move the ratio, whichever side they hit."""
+    reference = [10.0, 30.0, 11.0, 12.0, 10.0, 10.0, 13.0, 10.0, 40.0, 10.0, 11.0, 10.0]
+    subject = [5.0, 5.0, 5.5, 6.0, 25.0, 5.0, 6.5, 5.0, 5.0, 15.0, 5.5, 5.0]
+    assert paired_ratio(reference, subject) == pytest.approx(2.0)
+    assert paired_ratio([6.0, 1.0], [2.0, 1.0]) == pytest.approx(math.sqrt(3)), "few rounds count whole"
+
+
+@pytest.mark.parametrize("count", [5, 6, 12, 24])
+def test_intervals_of_a_ratio_cover_it_as_often_as_they_say(count: int) -> None:
+    """Rounds with a common drift and now and then a disturbance: 95 % must not be 80 %."""
+    generator = np.random.default_rng(3)
+    held = 0
+    for _ in range(200):
+        drift = generator.normal(0, 0.1, count)
+        logs = [drift + generator.normal(0, 0.02, count) + 0.1 * (generator.random(count) < 0.1) for _ in range(2)]
+        interval = ratio_interval(np.exp(logs[0] + 0.05).tolist(), np.exp(logs[1]).tolist())
+        assert interval is not None
+        held += interval[0] <= math.exp(0.05) <= interval[1]
+    assert held >= 200 * 0.92
 
 
 def test_drift_that_cancels_in_the_ratio_still_keeps_the_median_unknown() -> None:

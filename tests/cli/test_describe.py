@@ -75,6 +75,16 @@ def test_explaining_a_step() -> None:
     assert yaml.safe_load(told.example)["steps"]["my-prepare"]["prepare"]["task"] == "classify"
 
 
+def test_options_inside_an_option_are_named() -> None:
+    """`keep` takes the name of a Python class: a reader of `compress explain step label` learns nothing from it."""
+    takes = {field.name: field.takes for field in describe("step", "label").fields}
+    assert takes["keep"] == "{logits, top, hidden, attention, values, embedding}"
+    assert takes["corpus"] == "$step (Corpus)" and takes["teacher"].startswith("$step (Model)")
+    assert {field.name: field.takes for field in describe("step", "distill").fields}["signals"].startswith(
+        "$step (Signals)"
+    )
+
+
 def test_list_on_the_command_line() -> None:
     """An unknown kind is answered with the known ones."""
     found = CliRunner().invoke(app, ["list", "loss", "--json"])

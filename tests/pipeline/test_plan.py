@@ -41,6 +41,16 @@ def test_names_verbs_and_inputs() -> None:
     ]
 
 
+def test_an_engine_behind_a_step_is_no_part_of_its_name() -> None:
+    """`$dish@torch:bf16` must follow a change of the dish, and another engine must be another measurement."""
+    line = "  scale: {bench: {models: [$dish, $dish@torch:bf16], corpus: $corpus}}"
+    text = TEXT.replace("  scale: {weigh: {models: [$dish, $other, $dish]}}", line)
+    found = plan(parse_recipe(text), lambda path: "")[-1]
+    assert found.inputs == ("dish", "corpus")
+    before = keys(text)["scale"]
+    assert before not in {keys(text.replace("leek", "peas"))["scale"], keys(text.replace("bf16", "compile"))["scale"]}
+
+
 def test_it_is_deterministic_and_touches_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A plan that reads or writes could not be shown before a run."""
     monkeypatch.chdir(tmp_path)

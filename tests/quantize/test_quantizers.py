@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -130,6 +131,29 @@ def test_the_float_model_is_left_as_it_was(tmp_path: Path) -> None:
     Torch().quantize(FloatStudent(model, []), tmp_path)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert len(before) == len(model.state_dict())
+
+
+@pytest.mark.parametrize("part", ["classifier", "bert.embeddings.word_embeddings", "bert.pooler.dense"])
+def test_int8_that_loads_as_something_else_is_not_kept(
+    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One step of one weight is less than what rounding may do to the outputs, and is still another model."""
+
+    def otherwise(folder: Path, about: dict[str, Any]) -> Any:
+        loaded = load_int8(folder, about)
+        module = loaded.get_submodule(part)
+        if isinstance(module, Int8Embedding):
+            module.rows[0, 0] += 1
+        else:
+            weight, bias = torch.ops.quantized.linear_unpack(module.packed)
+            rows = weight.int_repr()
+            rows[0, 0] += 1 if rows[0, 0] < 0 else -1
+            loaded.set_submodule(part, Int8Linear(rows, weight.q_per_channel_scales().float(), bias, module.reduced))
+        return loaded
+
+    monkeypatch.setattr("compress.quantize.torch.load_int8", otherwise)
+    with pytest.raises(JobError, match=f"{part} differ when loaded again"):
+        Torch().quantize(FloatStudent(model_of("bert", "classify"), []), tmp_path)
 
 
 def test_a_damaged_int8_file_is_named(tmp_path: Path) -> None:

@@ -75,6 +75,17 @@ def test_a_corpus_alone(tmp_path: Path) -> None:
     assert collect(tmp_path / "run")["verdict"] == "no model was measured yet"
 
 
+def test_signals_are_a_step_and_no_subject(tmp_path: Path) -> None:
+    """A labelled corpus stands in the lineage with its size, and is not compared with models."""
+    run = write_run(tmp_path / "run", bench=False)
+    about = {"keeps": "logits, hidden 3", "stored_rows": 67349, "kept": {"hidden": [3]}}
+    write_step(run, "labelled", "label", "Signals", ("corpus", "teacher"), about=about, measured={"rows": 67349})
+    report = collect(run)
+    (step,) = [step for step in report["steps"] if step["name"] == "labelled"]
+    assert step["kind"] == "Signals" and step["facts"] == {"keeps": "logits, hidden 3", "stored_rows": 67349}
+    assert "labelled" not in [subject["name"] for subject in report["subjects"]]
+
+
 def test_a_measures_folder_and_a_bare_file(tmp_path: Path) -> None:
     """`compress report` on the bench step's folder, or on what `compress bench` wrote."""
     run = write_run(tmp_path / "run")

@@ -43,6 +43,21 @@ def test_models_and_corpus_are_references() -> None:
     assert [value for _, value, _ in refs(_bench())] == ["$teacher", "$int8", "$corpus"]
 
 
+def test_a_step_may_carry_an_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One step measured by two engines in one recipe: the engine must reach the harness and not hide the step."""
+    step = _bench(models=["$teacher", "$teacher@onnx"])
+    assert [mark.step(value) for _, value, mark in refs(step)] == ["teacher", "teacher", "corpus"]
+    monkeypatch.setattr(quality, "DRAWS", 5)
+    inputs = {"$teacher": make_model(tmp_path / "one"), "$corpus": make_corpus(tmp_path / "corpus")}
+    (tmp_path / "out").mkdir()
+    context = Context("speed", inputs, tmp_path / "out", tmp_path / "work", 13)
+    options = step.model_copy(update={"batch_sizes": [1], "lengths": [], "seconds": 0.02, "rounds": 3, "threads": 1})
+    options.run(context)
+    assert list(context.measured) == ["teacher", "teacher@onnx"]
+    with pytest.raises(ValidationError, match='did you mean "torch:bf16"'):
+        _bench(models=["$teacher", "$teacher@torch:bf61"])
+
+
 def test_the_key_holds_what_decides_the_numbers() -> None:
     """Another time budget gives other intervals; another patience with hung processes does not."""
     assert identity(_bench(seconds=2.0)) != identity(_bench())

@@ -10,9 +10,10 @@ import pytest
 from transformers import AutoModelForSequenceClassification, pipeline
 
 from compress.core.artifact import ArtifactWriter, verify
-from compress.core.errors import InputError
+from compress.core.errors import InputError, JobError
 from compress.steps.base import Context
 from compress.steps.distill import Distill
+from compress.train.checkpoint import CheckpointWriter
 from tests.teachers.helpers import Ears, corpus_of, sentences, small_checkpoint, small_corpus, taught
 
 QUICK: dict[str, Any] = {"epochs": 2, "learning_rate": 5e-3, "batch_size": 16, "precision": "fp32"}
@@ -33,7 +34,8 @@ def taught_teacher(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path
 def distilled(corpus: Path, teacher: Path, folder: Path, reporter: Ears | None = None, **options: Any) -> Path:
     """Run `distill` as a recipe does and write its artifact."""
     given = {"student": TINY, "losses": ["logits_kl"], **QUICK, **options}
-    step = Distill.model_validate({"corpus": "$corpus", "teacher": "$teacher", **given})
+    named = {} if "teachers" in options else {"teacher": "$teacher"}
+    step = Distill.model_validate({"corpus": "$corpus", **named, **given})
     writer = ArtifactWriter(folder)
     inputs = {"$corpus": corpus, "$teacher": teacher}
     if isinstance(options.get("start"), str):
@@ -120,3 +122,119 @@ def test_other_tokens_are_refused(taught_teacher: tuple[Path, Path], tmp_path: P
     assert other.is_dir()
     with pytest.raises(InputError, match="vocabulary"):
         distilled(*taught_teacher, tmp_path / "student", start="$other", tokenizer={"wordpiece": {"size": 90}})
+
+
+def test_unlabelled_rows_are_distilled_too(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:
+    """Prevents unlabelled rows that are read and not trained on, and labels that are missed where there are none."""
+    corpus, teacher = taught_teacher
+    auto = verify(distilled(corpus, teacher, tmp_path / "auto", losses=["logits_kl", "hard_ce"]))
+    ignored = verify(distilled(corpus, teacher, tmp_path / "ignored", losses=["logits_kl"], unlabeled="ignore"))
+    alone = verify(distilled(corpus, teacher, tmp_path / "alone", losses=["hard_ce"]))
+    assert auto["about"]["trained_rows"] == {"train": 240, "unlabeled": 64}
+    assert ignored["about"]["trained_rows"] == alone["about"]["trained_rows"] == {"train": 240}
+    assert (auto["measured"]["steps"], ignored["measured"]["steps"]) == (2 * 19, 2 * 15)
+
+
+def test_unlabelled_rows_alone_teach(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:
+    """Prevents unlabelled rows whose teacher logits never reach the loss: here they are all but two of the rows."""
+    teacher = taught_teacher[1]
+    few = corpus_of(
+        tmp_path / "few",
+        {
+            "train": sentences(2, 1),
+            "dev": sentences(64, 2),
+            "unlabeled": [{"text": row["text"]} for row in sentences(240, 6)],
+        },
+        {"classify": {"text": "text", "text_pair": None, "label": "label"}},
+        ["bad", "good"],
+    )
+    for losses in (["logits_kl"], ["logits_kl", {"hidden_mse": {"map": "last"}}]):
+        folder = distilled(few, teacher, tmp_path / f"student{len(losses)}", losses=losses, student=KEEN, epochs=4)
+        assert verify(folder)["measured"]["dev"]["accuracy"] > 0.9
+    with pytest.raises(InputError, match="learns from labels only"):
+        distilled(few, teacher, tmp_path / "none", losses=["hard_ce"], unlabeled="use")
+
+
+def test_a_resumed_training_with_unlabelled_rows_is_bit_equal(
+    taught_teacher: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prevents a resumed run that sees the mixed rows in another order, or other logits for them."""
+    options: dict[str, Any] = {"losses": ["logits_kl", "hard_ce"], "epochs": 1, "checkpoint_steps": 5}
+    whole = distilled(*taught_teacher, tmp_path / "whole" / "student", **options)
+    real = CheckpointWriter.write
+
+    def cut(self: CheckpointWriter, step: int, *args: Any, **given: Any) -> Path:
+        found = real(self, step, *args, **given)
+        if step == 10:
+            raise JobError("power cut")
+        return found
+
+    monkeypatch.setattr(CheckpointWriter, "write", cut)
+    with pytest.raises(JobError, match="power cut"):
+        distilled(*taught_teacher, tmp_path / "broken" / "student", **options)
+    monkeypatch.undo()
+    resumed = distilled(*taught_teacher, tmp_path / "broken" / "student", **options)
+    assert verify(resumed)["measured"]["resumed_from"] == 10 and verify(whole)["measured"]["resumed_from"] is None
+    one, two = ((folder / "model.safetensors").read_bytes() for folder in (whole, resumed))
+    assert one == two
+
+
+@pytest.fixture(scope="module")
+def second_teacher(taught_teacher: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another teacher with the same tokenizer: deeper and wider."""
+    folder = tmp_path_factory.mktemp("second")
+    body = small_checkpoint(folder / "body", shape={"layers": 3, "width": 48})
+    return taught(str(body), taught_teacher[0], folder / "second")
+
+
+def test_several_teachers(taught_teacher: tuple[Path, Path], second_teacher: Path, tmp_path: Path) -> None:
+    """Prevents a second teacher that is loaded and not heard: both scored, each with its own layers, weights kept."""
+    losses = ["logits_kl", {"hidden_mse": {"map": "attention", "weight": 0.1}}, {"attention_mse": {"map": "last"}}]
+    folder = distilled(
+        *taught_teacher, tmp_path / "student", losses=losses, student=KEEN, epochs=4,
+        teachers=["$teacher", str(second_teacher)], combine="confidence", balance={"gradient_norm": {"every": 5}},
+    )  # fmt: skip
+    measured = verify(folder, "Model")["measured"]
+    assert set(measured["teachers"]) == {"$teacher", str(second_teacher)}
+    assert all(scores["dev"]["accuracy"] > measured["chance"] for scores in measured["teachers"].values())
+    assert measured["dev"]["accuracy"] > 0.9 and measured["retained"] > 0.9
+    assert [len(each["weights"][0]) for each in measured["layer_maps"]["hidden_mse"]] == [2, 3]
+    assert [each["pairs"] for each in measured["layer_maps"]["attention_mse"]] == [[[1, 2]], [[1, 3]]]
+    assert set(measured["weights"]) == set(measured["first_batch"]) == {"logits_kl", "hidden_mse", "attention_mse"}
+    assert measured["overlap"] and measured["cut_off"] == 0.0
+
+
+def test_stored_logits_of_several_teachers(
+    taught_teacher: tuple[Path, Path], second_teacher: Path, tmp_path: Path
+) -> None:
+    """Prevents the logits of one teacher from being kept, or found, for the other."""
+    several: dict[str, Any] = {"teachers": ["$teacher", str(second_teacher)], "epochs": 1, "teacher_mode": "stored"}
+    distilled(*taught_teacher, tmp_path / "student", **several)
+    assert len(list(tmp_path.glob("signals-*"))) == 2
+    again = distilled(*taught_teacher, tmp_path / "again", **several, combine={"fixed": {"weights": [1, 2]}})
+    assert len(list(tmp_path.glob("signals-*"))) == 2
+    spoke = verify(again)["measured"]["teacher_mode"]
+    assert [each["mode"] for each in spoke] == ["stored", "stored"] and not any(each["rows_computed"] for each in spoke)
+
+
+def test_teachers_with_other_tokens_are_refused(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:
+    """Prevents one teacher from reading the other's token numbers as its own words."""
+    body = small_checkpoint(tmp_path / "body", family="roberta")
+    other = taught(str(body), taught_teacher[0], tmp_path / "other")
+    with pytest.raises(InputError, match="several teachers in one step need one tokenizer"):
+        distilled(*taught_teacher, tmp_path / "student", teachers=["$teacher", str(other)])
+
+
+def test_every_teacher_is_checked(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:
+    """Prevents a second teacher that was never taught, or whose outputs mean other labels, from passing unseen."""
+    untaught = small_checkpoint(tmp_path / "untaught")
+    with pytest.raises(InputError, match="untaught: has no trained head"):
+        distilled(*taught_teacher, tmp_path / "one", teachers=["$teacher", str(untaught)])
+    with pytest.raises(InputError, match="untaught: has no trained head"):
+        distilled(
+            *taught_teacher, tmp_path / "two", teachers=["$teacher", str(untaught)],
+            combine="confidence", losses=[{"hidden_mse": {"map": "last"}}],
+        )  # fmt: skip
+    turned = small_checkpoint(tmp_path / "turned", labels=["good", "bad"])
+    with pytest.raises(InputError, match="turned: the teacher's labels stand in the order"):
+        distilled(*taught_teacher, tmp_path / "three", teachers=["$teacher", str(turned)])

@@ -60,12 +60,14 @@ def small_corpus(folder: Path, labels: tuple[str, ...] = ("bad", "good"), train:
     return corpus_of(folder, splits, {"classify": {"text": "text", "text_pair": None, "label": "label"}}, list(labels))
 
 
-def small_checkpoint(folder: Path, family: str = "bert", labels: list[str] | None = None) -> Path:
+def small_checkpoint(
+    folder: Path, family: str = "bert", labels: list[str] | None = None, shape: dict[str, Any] | None = None
+) -> Path:
     """An untrained Hugging Face folder over the words of `small_corpus`, with a head when labels are given."""
     kind = FAMILIES.get(family)()
     texts = [row["text"] for row in sentences(200, 5)]
     tokenizer = TOKENIZERS.get(kind.tokenizer)(size=300).train(texts, 16)
-    config = kind.config(Shape(**TINY, max_length=16), tokenizer)
+    config = kind.config(Shape(**{**TINY, **(shape or {})}, max_length=16), tokenizer)
     if labels is not None:
         config.id2label = dict(enumerate(labels))
         config.label2id = {name: index for index, name in enumerate(labels)}

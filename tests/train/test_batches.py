@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 
+import pytest
 import torch
 
-from compress.train.batches import EpochLoader, TrainData, bucketed
+from compress.train.batches import BucketSampler, EpochLoader, TrainData, bucketed
 from tests.train.tiny import collate, features
 
 
@@ -34,6 +35,25 @@ def test_lengths_of_a_batch_are_close() -> None:
     assert padded < 1.1 * sum(lengths)
 
 
+@pytest.mark.parametrize("rows", [61, 49])
+def test_processes_share_every_batch(rows: int) -> None:
+    """A row seen twice or never, or a long half of the batch for one process while the other waits."""
+    lengths = [random.Random(row).randint(1, 50) for row in range(rows)]
+    parts = [[draws[0] for draws in BucketSampler(lengths, 8, 3, rank, 2)] for rank in (0, 1)]
+    alone = [draws[0].rows for draws in BucketSampler(lengths, 16, 3)]
+    counted = [row for part in parts for draw in part for row in draw.rows[: draw.counted]]
+    assert sorted(counted) == list(range(rows))
+    for one, other, whole in zip(*parts, alone, strict=True):
+        assert one.of == other.of == len(whole) == one.counted + other.counted
+        assert {*one.rows, *other.rows} == set(whole)
+        assert len(one.rows) >= 1 and len(other.rows) >= 1
+        longest = [max(lengths[row] for row in draw.rows) for draw in (one, other)]
+        assert (
+            abs(longest[0] - longest[1])
+            <= max(lengths[row] for row in whole) - sorted(lengths[row] for row in whole)[-2 if len(whole) > 1 else -1]
+        )
+
+
 def test_rows_of_one_length_are_shuffled_too() -> None:
     """A sort that keeps file order inside a length would put neighbours of the file into one batch every epoch."""
     batches = bucketed([5] * 64, 8, 1, 0)
@@ -48,7 +68,7 @@ def test_what_a_collator_draws_hangs_on_the_place_in_the_run() -> None:
     def epoch(number: int) -> list[torch.Tensor]:
         loader = EpochLoader(data, 8, seed=4)
         loader.set_epoch(number)
-        return [batch["input_ids"] for batch in loader]
+        return [share.batch["input_ids"] for share in loader]
 
     torch.manual_seed(1)
     first, state = epoch(0), torch.get_rng_state()

@@ -39,7 +39,14 @@ def _same(one: nn.Module, other: nn.Module) -> bool:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"accumulate": 3}, {"precision": "bf16"}, {"patience": 2, "evaluate_per_epoch": 2}]
+    "changes",
+    [
+        {},
+        {"accumulate": 3, "ema": 0.9},
+        {"precision": "bf16"},
+        {"patience": 2, "evaluate_per_epoch": 2, "ema": 0.8},
+        {"layer_decay": 0.6, "schedule": "cosine", "gradient_checkpointing": True},
+    ],
 )
 @pytest.mark.parametrize("at", [5, pytest.param(11, marks=pytest.mark.slow)])
 def test_an_interrupted_run_ends_bit_equal(
@@ -156,6 +163,50 @@ def test_nan_stops_at_once_and_keeps_no_bad_weights(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-000000003", "checkpoint-000000006"]
 
 
+def test_nan_in_the_middle_of_an_update_names_its_term(tmp_path: Path) -> None:
+    """With batches accumulated, the third of six may go bad: the update must not come, and the term must be told."""
+    calls = 0
+
+    def loss(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        nonlocal calls
+        calls += 1
+        total, terms = tiny.loss(module, batch)
+        return (total * math.nan, {**terms, "hard_ce": terms["hard_ce"] * math.nan}) if calls == 5 else (total, terms)
+
+    module = tiny.objective()
+    with pytest.raises(JobError, match=r"step 2: the loss \(term hard_ce\) is nan"):
+        fit(module, _data(64), loss, _with(accumulate=3, max_grad_norm=0.0), work=tmp_path, seed=1)
+    assert all(bool(torch.isfinite(value).all()) for value in module.parameters())
+
+
+def test_rows_weigh_the_same_in_whatever_batch_they_are(tmp_path: Path) -> None:
+    """A short last batch, averaged like a full one, would let its few rows count several times over."""
+    made = tiny.features(11)
+    data = TrainData(made, tiny.plain_collate, [len(row["input_ids"]) for row in made])
+    options = _with(batch_size=4, accumulate=3, epochs=1, max_grad_norm=0.0, warmup=0.0)
+    seen: list[dict[str, Tensor]] = []
+    real = torch.optim.AdamW.step
+
+    def looking(self: torch.optim.AdamW, *args: object, **kwargs: object) -> object:
+        seen.append({name: value.grad.clone() for name, value in module.named_parameters() if value.grad is not None})
+        return real(self, *args, **kwargs)  # type: ignore[arg-type]
+
+    module = tiny.objective(dropout=0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", looking)
+        fit(module, data, tiny.loss, options, work=tmp_path, seed=1)
+    expected = tiny.objective(dropout=0.0)
+    sum(_row_loss(expected, row) for row in made).div(11).backward()  # type: ignore[union-attr]
+    mine = dict(expected.student.named_parameters())["classifier.weight"].grad
+    assert mine is not None and torch.allclose(seen[0]["student.classifier.weight"], mine, atol=1e-6)
+
+
+def _row_loss(module: tiny.Objective, row: dict[str, object]) -> Tensor:
+    batch = tiny.plain_collate([row], torch.Generator())
+    logits = module.student(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    return nn.functional.cross_entropy(logits, batch["labels"])
+
+
 def test_gradients_are_cut_as_torch_cuts_them(tmp_path: Path) -> None:
     """The clip is folded into AdamW's kernel: were it lost, or applied twice, no error would say so."""
     for limit in (0.0, 1e-3):
@@ -169,7 +220,7 @@ def test_gradients_are_cut_as_torch_cuts_them(tmp_path: Path) -> None:
 
 
 def _one_step(module: nn.Module, limit: float, rate: float, seed: int) -> None:
-    batch = next(iter(EpochLoader(_data(), 8, seed)))
+    batch = next(iter(EpochLoader(_data(), 8, seed))).batch
     optimizer = torch.optim.AdamW(module.parameters(), lr=rate, weight_decay=0.0)
     torch.manual_seed(seed)
     loss, _ = tiny.loss(module, batch)
@@ -255,9 +306,25 @@ def test_what_cannot_be_trained_is_refused() -> None:
         _bad(data=TrainData([], tiny.collate, []))
     with pytest.raises(InputError, match="frozen"):
         _bad(module=tiny.objective().requires_grad_(False))
+    with pytest.raises(InputError, match="layer_decay: which layer"):
+        _bad(options=_with(layer_decay=0.5))
+    with pytest.raises(ValueError, match="exclude each other"):
+        _with(compile=True, gradient_checkpointing=True)
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="no CUDA device"):
             _bad(options=_with(device="cuda"))
+
+
+def test_the_learning_rate_follows_its_schedule(tmp_path: Path) -> None:
+    """A schedule that is read and not used leaves every curve a line."""
+    rates = {}
+    for schedule in ("linear", "cosine", "constant"):
+        options = _with(schedule=schedule, warmup=0.0, epochs=2, learning_rate=1e-3)
+        result = fit(tiny.objective(), _data(), tiny.loss, options, work=tmp_path / schedule, seed=1)
+        rates[schedule] = [round(entry["lr"] * 1e3, 4) for entry in result.history]
+    assert rates["linear"] == [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0]
+    assert rates["cosine"] == [round((1 + math.cos(math.pi * step / 10)) / 2, 4) for step in range(1, 11)]
+    assert rates["constant"] == [1.0] * 10
 
 
 def test_evaluations_are_spread_evenly_and_end_the_run() -> None:

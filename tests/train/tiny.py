@@ -38,7 +38,7 @@ class Objective(nn.Module):
         self.projection = nn.Linear(width, 8)
 
 
-def objective() -> Objective:
+def objective(dropout: float = 0.1) -> Objective:
     """A one-layer BERT of width 16 with its projection, the same weights every time."""
     torch.manual_seed(5)
     config = BertConfig(
@@ -48,6 +48,8 @@ def objective() -> Objective:
         num_attention_heads=2,
         intermediate_size=32,
         max_position_embeddings=16,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
     )
     return Objective(BertForSequenceClassification(config), 16)
 
@@ -91,6 +93,11 @@ def plain_collate(rows: list[Feature], generator: torch.Generator) -> Batch:
     return batch
 
 
+def depth_of(name: str) -> int | None:
+    """0 for the embeddings, 1 for the layer, None for the head and the projection."""
+    return 0 if ".embeddings." in name else 1 if ".encoder.layer.0." in name else None
+
+
 def loss(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
     """Cross-entropy and a pull of the projected hidden states towards one."""
     assert isinstance(module, Objective)
@@ -116,8 +123,9 @@ def train(work: Path, options: TrainOptions = OPTIONS, reporter: Reporter | None
 
     data = TrainData(rows, collate, [len(row["input_ids"]) for row in rows])
     result = fit(
-        module, data, loss, options, work=work, seed=11, reporter=reporter, evaluate=evaluate, metric="accuracy"
-    )
+        module, data, loss, options, work=work, seed=11, reporter=reporter, evaluate=evaluate, metric="accuracy",
+        depth_of=depth_of,
+    )  # fmt: skip
     return result, module
 
 

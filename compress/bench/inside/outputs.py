@@ -11,12 +11,14 @@ from compress.bench.inside.timing import timed
 from compress.runtime.inputs import read_inputs
 
 
-def answer(state: State, rows: list[list[int]], out: str) -> dict[str, list[float]]:
+def answer(state: State, rows: list[list[int]], out: str, together: bool = True) -> dict[str, list[float]]:
     """Answer requests of those rows with `predict`, timed like every request; write what they were read from to `out`.
 
-    A request is padded to its longest text, as in the latency cells of the corpus mix. `out` is an .npz of `rows`
-    `[r]`, `counts` `[r]`, `values` `[n, c]` and `words` `[n]`. counts: how many of the outputs belong to each row: the
-    words of a tagged text that the model saw, else 1. words: the number of each output's word in its text, else 0.
+    together: a request is one batch, padded to its longest text, as in the latency cells of the corpus mix; otherwise
+    the student batches it as it does for an app: one by one where rows would change each other (int8). `out` is an
+    .npz of `rows` `[r]`, `counts` `[r]`, `values` `[n, c]` and `words` `[n]`. counts: how many of the outputs belong
+    to each row: the words of a tagged text that the model saw, else 1. words: the number of each output's word in its
+    text, else 0.
     """
     kept: dict[int, np.ndarray] = {}
     durations: list[float] = []
@@ -25,7 +27,7 @@ def answer(state: State, rows: list[list[int]], out: str) -> dict[str, list[floa
         found: list[Any] = []
 
         def call(texts: list[Any] = texts, found: list[Any] = found) -> None:
-            found.extend(state.student.answers(texts, batch_size=len(texts)))
+            found.extend(state.student.answers(texts, batch_size=len(texts) if together else None))
 
         durations.append(timed(call, state.synchronize))
         kept.update((index, np.array(outputs)) for index, (_, outputs) in zip(request, found, strict=True))

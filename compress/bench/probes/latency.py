@@ -14,6 +14,7 @@ from compress.bench.probes.base import PROBES, Probe
 from compress.bench.statistics import (
     UNSURE,
     median_interval,
+    paired_ratio,
     percentile,
     percentile_supported,
     precise,
@@ -167,17 +168,14 @@ def result(cell: Cell, name: str, reference: str) -> dict[str, Any]:
 
 
 def ratio_of(cell: Cell, name: str, reference: str) -> dict[str, Any]:
-    """Reference p50 / this p50 with interval and verdict; over 1 is faster."""
-    above, below = cell.rounds.get(reference, []), cell.rounds.get(name, [])
-    if not above:
+    """Reference time / this time, round by round, with interval and verdict; over 1 is faster."""
+    if not cell.rounds.get(reference):
         why = cell.faults.get(reference, "the reference was not measured")
         return {"value": None, "interval": None, "verdict": UNSURE, "why": why}
-    value = median(second for one in above for second in one) / median(second for one in below for second in one)
     if name == reference:
         return {"value": 1.0, "interval": None, "verdict": "REFERENCE"}
+    value = paired_ratio(cell.medians(reference), cell.medians(name))
     interval = ratio_interval(cell.medians(reference), cell.medians(name))
-    if interval is not None:
-        interval = (min(interval[0], value), max(interval[1], value))
     shown = None if interval is None else [float(f"{bound:.6g}") for bound in interval]
     return {"value": float(f"{value:.6g}"), "interval": shown, "verdict": verdict(interval)}
 

@@ -45,7 +45,12 @@ class Quality(Probe):
 
     order: ClassVar[int] = 45
 
-    batch: int | None = Field(None, ge=1, description="texts per scored request; default the largest batch size")
+    batch: int | None = Field(
+        None,
+        ge=1,
+        description="texts per scored request, answered as one batch; default: requests of the largest batch size, "
+        "batched as `predict` does for an app (an int8 student answers one by one)",
+    )
 
     def measure(self, desk: Desk) -> None:
         """Ask every living subject for its answers, score them here and compare them with the reference's."""
@@ -80,7 +85,7 @@ class Quality(Probe):
         with desk.reporter.progress("answers", len(blocks) * len(asked)) as bar:
             for block in blocks:
                 for running in desk.chance.sample(asked, len(asked)):
-                    _ask(desk, running, block, times[running.name], bar)
+                    _ask(desk, running, block, self.batch is not None, times[running.name], bar)
         for running in asked:
             running.report["quality"]["timed"] = _timed(batch, times[running.name])
 
@@ -103,29 +108,33 @@ def _give_up(desk: Desk, running: Running, why: str) -> None:
     running.report["quality"]["retained"] = absent("ratio", why)
 
 
-def _ask(desk: Desk, running: Running, block: list[list[int]], times: list[list[float]], bar: Progress) -> None:
+def _ask(
+    desk: Desk, running: Running, block: list[list[int]], together: bool, times: list[list[float]], bar: Progress
+) -> None:
     if running.ok and "columns" in running.private:
         with desk.watch(running):
             try:
-                times.append(_answer(desk, running, block))
+                times.append(_answer(desk, running, block, together))
             except RequestError as error:
                 _give_up(desk, running, f"a text of the split could not be answered: {error}")
     bar.advance(1, running.name)
 
 
-def _answer(desk: Desk, running: Running, requests: list[list[int]]) -> list[float]:
+def _answer(desk: Desk, running: Running, requests: list[list[int]], together: bool) -> list[float]:
     """Seconds of each request. Requests that do not fit are halved, down to single texts."""
     files: list[Path] = running.private["files"]
     out = desk.work / f"{running.name}-{len(files)}.npz"
     try:
-        durations: list[float] = ask(desk, running, "outputs:answer", rows=requests, out=str(out))["durations"]
+        durations: list[float] = ask(desk, running, "outputs:answer", rows=requests, out=str(out), together=together)[
+            "durations"
+        ]
         files.append(out)
         return durations
     except RequestError:
         if max(map(len, requests)) == 1:
             raise
     halves = [half for one in requests for half in (one[: len(one) // 2], one[len(one) // 2 :]) if half]
-    return _answer(desk, running, halves)
+    return _answer(desk, running, halves, together)
 
 
 def _timed(batch: int, blocks: Sequence[Sequence[float]]) -> dict[str, Any]:

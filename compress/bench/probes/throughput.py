@@ -12,7 +12,7 @@ from compress.bench.isolation import RequestError, speaks_of_memory
 from compress.bench.launch import ask
 from compress.bench.measures import absent, measure
 from compress.bench.probes.base import PROBES, Probe
-from compress.bench.statistics import UNSURE, median_interval, precise, ratio_interval, verdict
+from compress.bench.statistics import UNSURE, median_interval, paired_ratio, precise, ratio_interval, verdict
 from compress.bench.workload import stream
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def ratio_of(search: Search, reference: Search | None, same: bool) -> dict[str, 
         return {"value": 1.0, "interval": None, "verdict": "REFERENCE"}
     if reference is None or not reference.chosen:
         return {"value": None, "interval": None, "verdict": UNSURE, "why": "the reference was not measured"}
-    value = median(search.chosen) / median(reference.chosen)
+    value = paired_ratio(search.chosen, reference.chosen)
     interval = ratio_interval(search.chosen, reference.chosen)
     shown = None if interval is None else [float(f"{bound:.6g}") for bound in interval]
     return {"value": float(f"{value:.6g}"), "interval": shown, "verdict": verdict(interval)}

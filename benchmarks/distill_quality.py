@@ -1,0 +1,187 @@
+"""What students keep on five tasks: half depth and two layers, each with and without a teacher.
+
+    python -m benchmarks.distill_quality --data DATA --body MODEL [--tasks mrpc stsb ...] [--seeds 1 2 3] [--out runs]
+
+Purpose: the README's table of tasks. DATA holds the folders that TASKS names; MODEL is a BERT body of six layers. Each
+task has one teacher (its seed is fixed); every seed trains four students from it. The score is the task's main metric
+on dev (on test where the data has no dev: dev is then cut from train); dev picks the best evaluation of each training
+and nothing else. Finished steps are skipped, so a broken run goes on; `--collect` only reads. Writes
+results/distill_quality.json; tasks and seeds that have not been run are claims that are not met.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+from benchmarks.claims import claim
+from benchmarks.record import record
+from benchmarks.seeds import over_seeds
+
+ROOT = Path(__file__).resolve().parents[1]
+STUDENTS = ("half", "half-alone", "two", "two-alone")
+CARVE = 0.1
+# source and task of each data set, epochs of its teacher and of its students, longest input
+TASKS: dict[str, dict[str, Any]] = {
+    "sst2": {
+        "source": {"jsonl": {"path": "sst2"}}, "task": {"classify": {}}, "labels": ["negative", "positive"],
+        "metric": "accuracy", "split": "dev", "epochs": (1, 2), "max_length": 64,
+    },
+    "mrpc": {
+        "source": {"jsonl": {"path": "mrpc"}}, "task": {"classify": {"text": "text_a", "text_pair": "text_b"}},
+        "metric": "accuracy", "split": "dev", "epochs": (4, 8), "max_length": 128,
+    },
+    "stsb": {
+        "source": {"jsonl": {"path": "stsb"}}, "task": {"regress": {"text": "text_a", "text_pair": "text_b"}},
+        "metric": "spearman", "split": "dev", "epochs": (4, 8), "max_length": 128,
+    },
+    "conll2000": {
+        "source": {"jsonl": {"path": "conll2000"}}, "task": {"tag": {}}, "dev_share": CARVE,
+        "metric": "f1", "split": "test", "epochs": (3, 6), "max_length": 128,
+    },
+    "squad": {
+        "source": {"squad": {"path": "squad"}}, "task": {"answer": {}},
+        "metric": "f1", "split": "dev", "epochs": (3, 4), "max_length": 256,
+    },
+}  # fmt: skip
+HARD = {"regress": ["hard_mse"]}
+SOFT = {"regress": [{"logits_mse": {}}]}
+TARGETS = {"half": ">= 99.5", "two": ">= 97"}
+
+
+def main() -> None:
+    """Run what is not finished, then collect."""
+    options = arguments()
+    if not options.collect:
+        for seed in options.seeds:
+            for name in options.tasks:
+                run_recipe(name, seed, options)
+    rows = [row for name in TASKS for row in table(name, options)]
+    for row in rows:
+        print({key: value for key, value in row.items() if key != "by_seed"})
+    seeds = sorted({seed for name in TASKS for seed in finished(name, options)})
+    print(record("distill_quality", seeds, rows, claims(options), machine(options)).relative_to(ROOT))
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
+    parser.add_argument("--body", required=True, help="folder of the pretrained body")
+    parser.add_argument("--tasks", nargs="+", choices=sorted(TASKS), default=list(TASKS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--out", type=Path, default=ROOT / "runs")
+    parser.add_argument("--collect", action="store_true", help="run nothing, read finished runs")
+    return parser.parse_args()
+
+
+def recipe_of(name: str, data: Path, body: str) -> dict[str, Any]:
+    """The recipe of one task, as YAML would say it."""
+    facts = TASKS[name]
+    ((source, options),) = facts["source"].items()
+    ((task, _),) = facts["task"].items()
+    prepare = {"source": {source: {**options, "path": str(data / options["path"])}}, "task": facts["task"], "seed": 13}
+    prepare |= {key: facts[key] for key in ("labels", "dev_share") if key in facts}
+    teaching, distilling = facts["epochs"]
+    common = {"corpus": "$corpus", "batch_size": 32, "max_length": facts["max_length"], "evaluate_per_epoch": 2}
+    soft = SOFT.get(task, [{"logits_kl": {"temperature": 2}}])
+    steps: dict[str, Any] = {
+        "corpus": {"prepare": prepare},
+        "teacher": {"teach": {**common, "model": {"pretrained": {"name": body}}, "mode": "full", "seed": 13,
+                              "epochs": teaching, "learning_rate": 5e-5}},
+    }  # fmt: skip
+    for shape, layers in (("half", "half"), ("two", 2)):
+        rest = {**common, "epochs": distilling, "learning_rate": 1e-4,
+                "student": {"distilbert": {"layers": layers, "dropout": 0}}}  # fmt: skip
+        told = [*soft, {"hidden_mse": {"map": "uniform", "embeddings": False}}]
+        steps[shape] = {"distill": {**rest, "teacher": "$teacher", "losses": told}}
+        steps[f"{shape}-alone"] = {"distill": {**rest, "teacher": body, "losses": HARD.get(task, ["hard_ce"])}}
+    return {"seed": 1, "steps": steps}
+
+
+def folder(name: str, seed: int, options: argparse.Namespace) -> Path:
+    """The run folder of a task and seed."""
+    out: Path = options.out
+    return out / f"quality-{name}-{seed}"
+
+
+def run_recipe(name: str, seed: int, options: argparse.Namespace) -> None:
+    """All four students of one task and seed; the teacher is taken from the shared store of runs."""
+    import yaml
+
+    from compress.pipeline.recipe import parse_recipe
+    from compress.pipeline.run import run
+
+    text = yaml.safe_dump({**recipe_of(name, options.data, options.body), "seed": seed}, sort_keys=False)
+    run(parse_recipe(text), folder(name, seed, options))
+
+
+def finished(name: str, options: argparse.Namespace) -> list[int]:
+    """The seeds of which every student is there."""
+    return [s for s in options.seeds if all((folder(name, s, options) / one).is_dir() for one in STUDENTS)]
+
+
+def scores(name: str, step: str, options: argparse.Namespace) -> list[float]:
+    """The main metric in per cent, by finished seed."""
+    found = []
+    for seed in finished(name, options):
+        text = (folder(name, seed, options) / step / "manifest.json").read_text(encoding="utf-8")
+        found.append(100 * float(json.loads(text)["measured"][TASKS[name]["split"]][TASKS[name]["metric"]]))
+    return found
+
+
+def table(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """One row for each model of a task that has been run."""
+    teacher = scores(name, "teacher", options)
+    rows = []
+    for step in ("teacher", *STUDENTS) if teacher else ():
+        values = scores(name, step, options)
+        kept = [100 * mine / theirs for mine, theirs in zip(values, teacher, strict=True)]
+        rows.append(
+            {"task": name, "metric": TASKS[name]["metric"], "split": TASKS[name]["split"], "model": step,
+             "score": round(statistics.mean(values), 2), "kept": round(statistics.mean(kept), 2),
+             "kept_interval": over_seeds(kept), "seeds": len(values), "by_seed": values}
+        )  # fmt: skip
+    return rows
+
+
+def claims(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Share of the teacher, and the gain over the same shape without one, for every task and shape."""
+    made = []
+    for name in TASKS:
+        teacher = scores(name, "teacher", options)
+        for shape, target in TARGETS.items():
+            if not teacher:
+                made.append(claim(f"{name}, {shape}: share of the teacher (not run)", None, target, "%"))
+                made.append(
+                    claim(f"{name}, {shape}: above the same without a teacher (not run)", None, "> 0", "points")
+                )
+                continue
+            mine, alone = scores(name, shape, options), scores(name, f"{shape}-alone", options)
+            kept = [100 * one / two for one, two in zip(mine, teacher, strict=True)]
+            gain = [one - two for one, two in zip(mine, alone, strict=True)]
+            made.append(
+                claim(f"{name}, {shape}: share of the teacher", statistics.mean(kept), target, "%", over_seeds(kept))
+            )
+            made.append(
+                claim(f"{name}, {shape}: above the same without a teacher", statistics.mean(gain), "> 0", "points",
+                      over_seeds(gain))
+            )  # fmt: skip
+    return made
+
+
+def machine(options: argparse.Namespace) -> dict[str, Any] | None:
+    """The environment that the first finished run was made in."""
+    for name in TASKS:
+        for seed in finished(name, options):
+            text = (folder(name, seed, options) / "half" / "manifest.json").read_text(encoding="utf-8")
+            found: dict[str, Any] = json.loads(text)["environment"]
+            return found
+    return None
+
+
+if __name__ == "__main__":
+    main()

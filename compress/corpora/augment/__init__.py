@@ -1,0 +1,1 @@
+"""Augmentation: new texts made from the training texts, one method a file."""

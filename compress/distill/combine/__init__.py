@@ -1,0 +1,1 @@
+"""How the distributions of several teachers become one, one file per way."""

@@ -1,0 +1,170 @@
+"""Shards: files of some thousand rows, whole or absent, named by the content that they hold.
+
+A shard's name is a digest of where its signals come from and of its rows' keys. So a job that was killed finds its
+whole shards again, two processes that share the work cannot mix theirs up, and two corpora share what they have in
+common.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from compress.core.artifact import write_json
+from compress.core.errors import JobError
+from compress.core.hashing import digest, file_sha256
+from compress.signals.arrays import Form
+from compress.signals.content import Keys, batch_keys
+from compress.train.batches import Batch, Collate, Feature
+
+SUFFIX = ".safetensors"
+ROWS, TOKENS, BYTES = 8192, 1 << 20, 32 << 20  # a shard ends at the first of these: one is in memory at a time
+SPARE = 64 << 20  # bytes that are left free on a disk
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of one shard in padded batches, longest first, each content once.
+
+    keys: `[n, 2]`, in the order of the batches. lengths: tokens of each row. places: for each batch the first and the
+    last of its rows in the split. features: how many it was made of.
+    """
+
+    batches: list[Batch]
+    keys: Keys
+    lengths: list[int]
+    places: list[tuple[int, int]]
+    features: int
+
+    def name(self, identity: str) -> str:
+        """The shard's name under an identity of its signals."""
+        return digest([identity, self.keys.tobytes().hex()])[:32]
+
+
+def parts(features: Iterable[Feature], collate: Collate, form: Form, batch_size: int) -> Iterator[Part]:
+    """Rows cut into shards, in order; the same rows give the same shards on every process, whatever the batch size.
+
+    The rows are those of the batches, which may be more than the features: a pair of texts can be two.
+    """
+    held: list[Feature] = []
+    first, tokens = 0, 0
+    for number, feature in enumerate(features):
+        held.append(feature)
+        tokens += len(feature["input_ids"])
+        if len(held) >= ROWS or tokens >= TOKENS or form.bytes_of(len(held), tokens) >= BYTES:
+            yield _part(held, first, collate, batch_size)
+            held, tokens, first = [], 0, number + 1
+    if held:
+        yield _part(held, first, collate, batch_size)
+
+
+def _part(features: list[Feature], first: int, collate: Collate, batch_size: int) -> Part:
+    order = sorted(range(len(features)), key=lambda row: (-len(features[row]["input_ids"]), row))
+    seen: set[tuple[int, ...]] = set()
+    part = Part([], np.empty((0, 2), dtype=np.uint64), [], [], len(features))
+    keys = []
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        batch = collate([features[row] for row in rows], torch.Generator().manual_seed(0))
+        own = batch_keys(batch)
+        new = _first_times(own, seen)
+        if any(new):
+            chosen = torch.tensor(new)
+            part.batches.append({name: value[chosen] for name, value in batch.items() if len(value) == len(new)})
+            part.lengths.extend(part.batches[-1]["attention_mask"].sum(-1).tolist())
+            part.places.append((first + min(rows), first + max(rows)))
+            keys.append(own[new])
+    return replace(part, keys=np.concatenate(keys))
+
+
+def _first_times(keys: Keys, seen: set[tuple[int, ...]]) -> list[bool]:
+    """Which keys were not seen before; all of them are now."""
+    new = []
+    for key in map(tuple, keys.tolist()):
+        new.append(key not in seen)
+        seen.add(key)
+    return new
+
+
+def write_shard(folder: Path, name: str, part: Part, batches: list[dict[str, tuple[Tensor, bool]]]) -> None:
+    """Write the arrays of a part's batches, synced and renamed, then the note that says so.
+
+    Raises JobError when the disk is full.
+    """
+    offsets = torch.tensor([0, *part.lengths]).cumsum(0)
+    arrays = {key: torch.cat([batch[key][0] for batch in batches]) for key in batches[0]}
+    arrays |= {"row.keys": torch.from_numpy(part.keys.view(np.int64)), "row.offsets": offsets}
+    size = sum(values.nbytes for values in arrays.values())
+    need_room(folder, size)
+    beside = folder / f".{name}-{os.getpid()}{SUFFIX}"
+    try:
+        save_file(arrays, beside)
+        sync(beside)
+        note = {"sha256": file_sha256(beside), "bytes": beside.stat().st_size, "rows": len(part.lengths)}
+        os.replace(beside, folder / f"{name}{SUFFIX}")
+        write_json(folder / f".{name}-{os.getpid()}.json", {**note, "tokens": int(offsets[-1])})
+        os.replace(folder / f".{name}-{os.getpid()}.json", folder / f"{name}.json")
+        sync(folder)
+    except (OSError, SafetensorError) as error:  # safetensors hides an OSError in its own
+        raise JobError(
+            f"{folder}: the signals could not be written ({error}); make room and run again, whole shards are kept"
+        ) from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def note_of(folder: Path, name: str) -> dict[str, Any] | None:
+    """What was noted of a shard when it was whole, or None while it is not."""
+    try:
+        note: dict[str, Any] = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        size = (folder / f"{name}{SUFFIX}").stat().st_size
+    except (OSError, ValueError):
+        return None
+    return note if size == note.get("bytes") else None
+
+
+def is_whole(folder: Path, note: Mapping[str, Any], name: str) -> bool:
+    """Whether a shard's hash is the noted one."""
+    return file_sha256(folder / f"{name}{SUFFIX}") == str(note["sha256"])
+
+
+def drop(folder: Path, name: str) -> None:
+    """Remove a shard, its note first."""
+    (folder / f"{name}.json").unlink(missing_ok=True)
+    (folder / f"{name}{SUFFIX}").unlink(missing_ok=True)
+
+
+def need_room(folder: Path, size: float) -> None:
+    """Raises JobError when the disk has no room for so many bytes more."""
+    free = shutil.disk_usage(folder).free
+    if size + SPARE > free:
+        raise JobError(
+            f"{folder}: the signals need {size / 1e9:.2f} GB and {free / 1e9:.2f} GB are free; make room, keep fewer "
+            f"layers, use `dtype: fp16`, or distil with `teacher_mode: live`"
+        )
+
+
+def totals(notes: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Rows, tokens and bytes over the notes of shards."""
+    held = list(notes)
+    return {name: sum(int(note[name]) for note in held) for name in ("rows", "tokens", "bytes")}
+
+
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,83 @@
+"""Two ways to run the trained transformer inside a module: activations computed twice, or compiled kernels.
+
+Both act on the transformers models inside the trained module, whatever wraps them, and are taken back afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from compress.core.errors import InputError
+
+
+def trained_bodies(module: nn.Module) -> list[PreTrainedModel]:
+    """The outermost transformers models inside `module` (or itself) that have something to train."""
+    if isinstance(module, PreTrainedModel):
+        return [module] if any(value.requires_grad for value in module.parameters()) else []
+    return [model for child in module.children() for model in trained_bodies(child)]
+
+
+@contextmanager
+def recomputing(module: nn.Module) -> Iterator[None]:
+    """Keep the inputs of each layer only and compute the rest again in the backward pass (Chen et al., 2016,
+    arXiv:1604.06174).
+
+    Not the reentrant kind: its layer outputs hang on no graph inside the layer, so that a loss on queries or keys
+    taken by a hook would get no gradient. Raises InputError for a model that cannot do it.
+    """
+    models = _some(module, "gradient_checkpointing")
+    for model in models:
+        if not model.supports_gradient_checkpointing:
+            raise InputError(
+                f"gradient_checkpointing: models of the family {model.config.model_type!r} cannot recompute their "
+                "layers; set it to false and use a smaller batch_size with accumulate"
+            )
+    for model in models:
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    try:
+        yield
+    finally:
+        for model in models:
+            model.activation_checkpointing_disable()
+
+
+@contextmanager
+def compiled(module: nn.Module, device: torch.device) -> Iterator[None]:
+    """Compile the models by torch.compile, for batches of any length. Raises InputError where nothing can compile."""
+    models = _some(module, "compile")
+    _check_compiler(device)
+    # A loss that reads no logits runs the body without its head, so both are entry points.
+    parts = {id(part): part for model in models for part in (model, model.base_model)}
+    for part in parts.values():
+        part.compile(dynamic=True)
+    try:
+        yield
+    finally:
+        for part in parts.values():
+            part._compiled_call_impl = None
+        torch.compiler.reset()
+
+
+def _some(module: nn.Module, option: str) -> list[PreTrainedModel]:
+    models = trained_bodies(module)
+    if not models:
+        raise InputError(f"{option}: there is no transformers model to train in {type(module).__name__}; leave it off")
+    return models
+
+
+def _check_compiler(device: torch.device) -> None:
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler:
+        raise InputError(
+            f"compile: torch.compile for {device.type} needs a C++ compiler and none was found; install g++ "
+            "(or set CXX), or leave compile off"
+        ) from None

@@ -1,0 +1,1 @@
+"""Places that a training's curves can be sent to, one per file."""
