@@ -46,12 +46,16 @@ class StudentTokens:
                 self.facts.pop("embeddings", None)
 
     def interpreter(
-        self, task: Task, teacher: Loaded, corpus: Corpus, max_length: int, reporter: Reporter
+        self, task: Task, teacher: Any, corpus: Corpus, lengths: tuple[int, int], reporter: Reporter
     ) -> Interpreter | None:
-        """What joins the teacher's tokens to the student's; None when they are the same. Looks at how well they fit."""
+        """What joins the teacher's tokens to the student's; None when they are the same. Looks at how well they fit.
+
+        teacher: its tokenizer. lengths: the longest inputs of student and teacher in tokens.
+        """
         if not self.own:
             return None
-        found = Interpreter(task, self.tokenizer, teacher.tokenizer, teacher.max_length)
+        max_length, longest = lengths
+        found = Interpreter(task, self.tokenizer, teacher, longest)
         self.facts["fit"] = found.check(corpus.texts("train"), max_length, reporter)
         return found
 

@@ -155,7 +155,7 @@ class Distill(Step, TrainOptions):
         more = reads_unlabelled(self.unlabeled, self.losses, corpus.has("unlabeled"), task.labelled)
         work = Distillation(
             task, corpus, tokens.tokenizer, max_length, self, context.reporter, unlabelled=more,
-            interpreter=tokens.interpreter(task, teacher, corpus, max_length, context.reporter),
+            interpreter=tokens.interpreter(task, teacher.tokenizer, corpus, (max_length, longest), context.reporter),
         )  # fmt: skip
         trained_head = task.output == "vector" or any("logits" in loss.needs for loss in self.losses)
         scored = trained_head and task.scorable

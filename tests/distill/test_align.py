@@ -59,13 +59,11 @@ class Ears(Reporter):
         self.warnings.append(text)
 
 
+STATES = Wanted(hidden=frozenset({1}))
+
+
 def aligned(
-    task: Task,
-    mine: Any,
-    theirs: Any,
-    rows: Sequence[dict[str, Any]],
-    wanted: Wanted | None = None,
-    limit: int = LONGEST,
+    task: Task, mine: Any, theirs: Any, rows: Sequence[dict[str, Any]], wanted: Wanted = STATES, limit: int = LONGEST
 ) -> tuple[Interpreter, dict[str, Tensor]]:
     """An interpreter and its batch of the rows."""
     interpreter = Interpreter(task, mine, theirs, LONGEST)
