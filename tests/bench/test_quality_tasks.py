@@ -48,6 +48,9 @@ def _said(kind: str, rows: list[dict[str, Any]], seed: int) -> list[np.ndarray]:
         elif kind == "answer":
             start = row["context"].index(row["answers"][0]["text"])
             found.append(np.array([[start, start + len(row["answers"][0]["text"])]] if good else [[0, 7]]))
+        elif kind == "scored":
+            angle = np.arccos(row["score"] if good else 1 - row["score"])
+            found.append(np.array([[1.0, 0.0], [np.cos(angle), np.sin(angle)]]))
         else:
             first = draw.normal(size=5)
             near = first + (0.1 if good else 9.0) * draw.normal(size=5)

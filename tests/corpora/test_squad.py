@@ -46,6 +46,7 @@ def test_published_names_and_plain_names_are_found(tmp_path: Path) -> None:
         (json.dumps({"data": [{}]}), r"data\[0\] has no list 'paragraphs'"),
         (json.dumps({"data": []}), "no questions"),
         (json.dumps(document(answers=[])), "row 1: a question without an answer"),
+        (json.dumps(document(answers=[{"text": "", "answer_start": 4}])), "row 1: a question .* `unanswered: drop`"),
         (json.dumps(document(is_impossible=True)), "row 1: a question without an answer; .* v1.1"),
     ],
 )
@@ -54,6 +55,14 @@ def test_other_documents_are_refused(tmp_path: Path, held: str, words: str) -> N
     (tmp_path / "train.json").write_text(held)
     with pytest.raises(InputError, match=words):
         Squad(path=str(tmp_path)).splits(1)
+
+
+def test_unanswered_questions_can_be_left_out(tmp_path: Path) -> None:
+    """SQuAD v2's answered questions, and a file with one empty answer, are of use all the same."""
+    held = document()
+    held["data"] += document(is_impossible=True)["data"] + document(answers=[{"text": "", "answer_start": 1}])["data"]
+    (tmp_path / "train.json").write_text(json.dumps(held))
+    assert len(Squad(path=str(tmp_path), unanswered="drop").splits(1)["train"]) == 1
 
 
 def test_an_answer_that_is_not_there_is_named_by_its_row(tmp_path: Path) -> None:

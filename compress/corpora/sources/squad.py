@@ -6,9 +6,10 @@ import json
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from datasets import Dataset
+from pydantic import Field
 
 from compress.core.errors import InputError
 from compress.corpora.files import FileSource, dataset_of, readable
@@ -24,6 +25,11 @@ class Squad(FileSource):
     One row for each question; columns id, title, context, question, and answers, a list of `{text, answer_start}`.
     """
 
+    unanswered: Literal["refuse", "drop"] = Field(
+        "refuse",
+        description="questions without an answer, or with an empty one (SQuAD v2 has many): drop leaves them out",
+    )
+
     extensions: ClassVar[tuple[str, ...]] = (".json",)
     tail: ClassVar[re.Pattern[str]] = re.compile(r"-v\d+(\.\d+)*$")
 
@@ -35,7 +41,7 @@ class Squad(FileSource):
             held = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path}: not JSON ({error}); for one object per line use the source jsonl") from error
-        rows = list(_questions(held, path))
+        rows = list(_questions(held, path, self.unanswered == "drop"))
         if not rows:
             raise InputError(f"{path}: no questions in it")
         return dataset_of({name: [row[name] for row in rows] for name in COLUMNS}, path, columns)
@@ -45,7 +51,7 @@ class Squad(FileSource):
         return list(COLUMNS)
 
 
-def _questions(held: Any, path: Path) -> Iterator[dict[str, Any]]:
+def _questions(held: Any, path: Path, drop: bool) -> Iterator[dict[str, Any]]:
     number = 0
     for at, article in enumerate(_list(held, "data", path, "the document")):
         for paragraph in _list(article, "paragraphs", path, f"data[{at}]"):
@@ -53,10 +59,12 @@ def _questions(held: Any, path: Path) -> Iterator[dict[str, Any]]:
             for question in _list(paragraph, "qas", path, place):
                 number += 1
                 answers = _list(question, "answers", path, f"{place}: question {number}")
-                if question.get("is_impossible") or not answers:
+                if question.get("is_impossible") or not all(_get(one, "text") for one in answers or [None]):
+                    if drop:
+                        continue
                     raise InputError(
                         f"{path}: row {number}: a question without an answer; the task answer is SQuAD v1.1, where "
-                        "every question has one: leave such questions out"
+                        "every question has one: mend it, or write `unanswered: drop` in the source"
                     )
                 yield {
                     "id": str(question.get("id", number)),
