@@ -180,14 +180,14 @@ class Distillation:
         return with_unlabelled(self.task, known, read("unlabeled")) if self.unlabelled else known
 
     def _data(self, objective: Objective) -> TrainData:
-        other = self.interpreter
+        other, least = self.interpreter, max(loss.least_rows for loss in objective.losses)
         if other is None or not objective.needs_teacher:
             features = self._rows(self.features) if other is not None else self._heard
-            return TrainData(features, self.collate, lengths(features))
+            return TrainData(features, self.collate, lengths(features), least)
         wants = objective.teachers.wants
         wanted = next((one for one in wants if other.compares_tokens(one)), wants[0])
         features = self._rows(lambda split: other.paired(self.corpus.texts(split), self.max_length, wanted))
-        return TrainData(other.labelled(features), other.pairing(self.collate), lengths(features))
+        return TrainData(other.labelled(features), other.pairing(self.collate), lengths(features), least)
 
     def _preflight(self, data: TrainData) -> dict[str, Any]:
         return {
@@ -216,7 +216,7 @@ class Distillation:
 
     def _first(self, data: TrainData, seed: int, device: torch.device | None = None) -> Batch:
         """The first batch of the training, drawn as the loop draws it."""
-        rows = bucketed(data.lengths, self.options.batch_size, seed, 0)[0]
+        rows = bucketed(data.lengths, self.options.batch_size, seed, 0, data.least)[0]
         generator = torch.Generator().manual_seed(derived_seed("collate", seed, 0, 0))
         batch = data.collate([data.features[row] for row in rows], generator)
         return {name: value.to(device or self.device) for name, value in batch.items()}

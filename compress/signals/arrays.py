@@ -28,7 +28,7 @@ class Form:
     """The arrays of a store: name to shape of one entry, and which of them have an entry for each token.
 
     outputs: the head's outputs, 0 without logits. tokens_last: logits are `[b, c, s]`, scores of tokens; fill: what
-    they are where padding is. row_bytes, token_bytes: of one row, and of one token.
+    they are where padding is. row_bytes, token_bytes: of one row, and of one token. scores_lack: as the trace has it.
     """
 
     shapes: dict[str, list[int]]
@@ -38,6 +38,7 @@ class Form:
     fill: float
     row_bytes: int
     token_bytes: int
+    scores_lack: str = ""
 
     def bytes_of(self, rows: float, tokens: float) -> int:
         """Bytes of so many rows and tokens, their keys and index with them."""
@@ -62,7 +63,8 @@ def form_of(trace: Trace, kept: Kept) -> Form:
     shapes = {name: list(values.shape[1:]) for name, (values, _) in found.items()}
     logits = padded(trace, kept.wanted).get("logits")
     outputs = 0 if logits is None else logits.shape[-1]
-    return Form(shapes, sorted(by_token), outputs, last, _fill(trace, logits, last), size(False), size(True))
+    return Form(shapes, sorted(by_token), outputs, last, _fill(trace, logits, last), size(False), size(True),
+                trace.scores_lack)  # fmt: skip
 
 
 def tokens_last(logits: Tensor, mask: Tensor) -> bool:
@@ -159,4 +161,5 @@ def trace_of(states: Mapping[str, Tensor], batch: Mapping[str, Tensor], depth: i
         embedding=states.get("embedding"),
         groups=batch.get("groups"),
         depth=depth,
+        scores_lack=form.scores_lack,
     )

@@ -25,11 +25,15 @@ Collate = Callable[[list[Feature], torch.Generator], Batch]
 
 @dataclass(frozen=True)
 class TrainData:
-    """Tokenised examples, how to pad a list of them into a batch, and their lengths in tokens."""
+    """Tokenised examples, how to pad a list of them into a batch, and their lengths in tokens.
+
+    least: the fewest examples of a batch, for losses that compare them with each other.
+    """
 
     features: Sequence[Feature]
     collate: Collate
     lengths: Sequence[int]
+    least: int = 1
 
 
 @dataclass(frozen=True)
@@ -64,10 +68,11 @@ def derived_seed(*parts: int | str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-def bucketed(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[tuple[int, ...]]:
-    """All rows of one epoch in batches of similar length; every row once, the last batch may be short.
+def bucketed(lengths: Sequence[int], batch_size: int, seed: int, epoch: int, least: int = 1) -> list[tuple[int, ...]]:
+    """All rows of one epoch in batches of similar length; every row once.
 
-    Rows are shuffled, pools of 50 batches are sorted by length, cut, and the batches shuffled.
+    The last batch may be short; shorter than `least` it joins the one before. Rows are shuffled, pools of 50 batches
+    are sorted by length, cut, and the batches shuffled.
     """
     draw = np.random.default_rng(derived_seed("batches", seed, epoch))
     order = draw.permutation(len(lengths))
@@ -75,18 +80,23 @@ def bucketed(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> 
     pools = np.arange(len(order)) // (POOL * batch_size)
     order = order[np.lexsort((size, pools))]
     batches = [tuple(order[at : at + batch_size].tolist()) for at in range(0, len(order), batch_size)]
+    if len(batches) > 1 and len(batches[-1]) < least:
+        batches[-2:] = [batches[-2] + batches[-1]]
     return [batches[place] for place in draw.permutation(len(batches))]
 
 
 class BucketSampler(Sampler[list[Draw]]):
     """A batch sampler that yields one `Draw` per batch; `set_epoch` picks the shuffle.
 
-    batch_size: rows for each of `world` processes, of which this is number `rank`.
+    batch_size: rows for each of `world` processes, of which this is number `rank`; least: the fewest for each.
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self, lengths: Sequence[int], batch_size: int, seed: int, rank: int = 0, world: int = 1, least: int = 1
+    ) -> None:
         self.lengths = lengths
         self.batch_size = batch_size * world
+        self.least = least * world
         self.seed = seed
         self.rank = rank
         self.world = world
@@ -97,10 +107,11 @@ class BucketSampler(Sampler[list[Draw]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-len(self.lengths) // self.batch_size)
+        whole, rest = divmod(len(self.lengths), self.batch_size)
+        return whole + bool(rest and not (whole and rest < self.least))
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        for index, rows in enumerate(bucketed(self.lengths, self.batch_size, self.seed, self.epoch)):
+        for index, rows in enumerate(bucketed(self.lengths, self.batch_size, self.seed, self.epoch, self.least)):
             # Rows of a batch stand by length, so every `world`-th one gives all processes the same lengths.
             mine = rows[self.rank :: self.world]
             yield [Draw(self.epoch, index, mine or rows[:1], len(mine), len(rows))]
@@ -127,7 +138,7 @@ class EpochLoader(DataLoader[Share]):
     """A loader in this process whose sampler is told the epoch; draws nothing from torch's global generator."""
 
     def __init__(self, data: TrainData, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
-        self.bucket_sampler = BucketSampler(data.lengths, batch_size, seed, rank, world)
+        self.bucket_sampler = BucketSampler(data.lengths, batch_size, seed, rank, world, data.least)
         super().__init__(
             Batches(data, seed, rank),
             batch_sampler=self.bucket_sampler,

@@ -161,6 +161,13 @@ def test_a_checkpoint_is_distilled_as_it_is(taught_teacher: tuple[Path, Path], t
     assert about["labels"] == ["bad", "good"]
 
 
+def test_relations_of_texts_survive_the_last_batch(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:
+    """Prevents a loss between texts from ending the job when one text is left over at the end of an epoch."""
+    losses = ["logits_kl", {"rkd_angle": {"of": "mean"}}, {"sample_relations": {"of": "mean"}}]
+    folder = distilled(*taught_teacher, tmp_path / "student", losses=losses, batch_size=7, unlabeled="ignore")
+    assert verify(folder)["measured"]["steps"] == 2 * (240 // 7)  # two rows are left over
+
+
 @pytest.mark.parametrize("family", ["albert", "electra", "mpnet", "deberta-v2"])
 def test_teachers_of_other_families(family: str, tmp_path: Path) -> None:
     """Prevents a family that can be read but not distilled: hidden states and relations always, attention if it can."""

@@ -18,6 +18,19 @@ def test_every_row_comes_once() -> None:
     assert sorted(map(len, batches))[:2] == [3, 8]
 
 
+LAST = [(33, 1, 4, 8), (34, 1, 4, 8), (35, 1, 5, 3), (2, 1, 1, 2), (68, 2, 4, 16), (70, 2, 5, 6)]
+
+
+@pytest.mark.parametrize(("rows", "world", "count", "shortest"), LAST)
+def test_a_last_batch_is_never_too_short_for_a_loss(rows: int, world: int, count: int, shortest: int) -> None:
+    """Angles need three texts: one left over at the end of an epoch would end the job after hours."""
+    sampler = BucketSampler([5] * rows, 8, seed=1, world=world, least=3)
+    batches = bucketed([5] * rows, 8 * world, 1, 0, 3 * world)
+    assert len(sampler) == len(list(sampler)) == len(batches) == count
+    assert min(map(len, batches)) == shortest
+    assert sorted(row for batch in batches for row in batch) == list(range(rows))
+
+
 def test_the_shuffle_hangs_on_seed_and_epoch_only() -> None:
     """An order taken from a global generator cannot be found again after a crash."""
     lengths = [row % 17 + 1 for row in range(200)]
