@@ -31,7 +31,7 @@ CASES = [
     Case(
         "a layer that the teacher lacks",
         RUN,
-        (LABEL, "keep.hidden: the teacher has no layer 6", "it has 0 to 2"),
+        (LABEL, "keep.hidden: the teacher has no layer 3", "it has 0 to 2"),
         labelled(", keep: {hidden: [3, 6]}"),
     ),
     Case(
