@@ -28,6 +28,7 @@ class Label(Step):
     """
 
     kind: ClassVar[str] = "Signals"
+    together: ClassVar[bool] = True
     seeded: ClassVar[bool] = False
 
     corpus: CorpusRef = Field(description="the corpus to label, a `prepare` step")
