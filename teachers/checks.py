@@ -38,13 +38,14 @@ def text_shares(
     return {"truncated_share": truncated, "unknown_share": unknown}
 
 
-def check_finite(model: PreTrainedModel, features: list[Feature], collate: Collate, source: str) -> None:
+def check_finite(model: PreTrainedModel, task: Task, features: list[Feature], collate: Collate, source: str) -> None:
     """Refuse a model whose logits are NaN or infinite before any training: its weights are damaged."""
     batch = collate(features[:8], torch.Generator().manual_seed(0))
     training = model.training
     with torch.no_grad():
         model.train(False)
-        logits = model(**inputs_of(batch, model.device)).logits
+        batch = {name: value.to(model.device) for name, value in batch.items()}
+        logits = task.read(model(**inputs_of(batch, model.device)), batch)
     model.train(training)
     if not torch.isfinite(logits).all():
         raise InputError(f"{source}: its outputs are NaN or infinite before training; the weights are damaged")

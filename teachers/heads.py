@@ -15,7 +15,7 @@ from teachers.origins.base import Need
 def with_head(config: PreTrainedConfig, need: Need) -> PreTrainedModel:
     """A randomly initialised model of this configuration under the task's head, drawn from the need's seed."""
     if need.outputs is not None:
-        names = need.corpus.labels or ["value"]
+        names = need.corpus.labels or (["value"] if need.outputs == 1 else ["start", "end"])
         config.id2label = dict(enumerate(names))
         config.label2id = {name: index for index, name in enumerate(names)}
     torch.manual_seed(need.seed)

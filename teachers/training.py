@@ -35,7 +35,7 @@ class Training:
 
     def look(self) -> dict[str, Any]:
         """Checks before the training is paid for; returns the shares of truncated texts and unknown tokens."""
-        check_finite(self.model, self.train, self.collate, self.source)
+        check_finite(self.model, self.need.task, self.train, self.collate, self.source)
         rows = self.need.corpus.texts("train")
         return dict(text_shares(self.need.task, self.tokenizer, rows, self.need.max_length, self.need.reporter))
 
@@ -74,8 +74,9 @@ class Training:
         task = self.need.task
         size = 2 * self.options.batch_size
         logits, labels = collect(
-            self.model, features, self.collate, task.flatten, batch_size=size, device=device, precision="fp32"
-        )
+            self.model, features, self.collate, task.flatten, read=task.read, by_row=task.by_row,
+            batch_size=size, device=device, precision="fp32",
+        )  # fmt: skip
         return task.score(logits, labels, self.need.corpus.labels), labels
 
     def _features(self, split: str) -> list[Feature]:

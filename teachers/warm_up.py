@@ -94,7 +94,7 @@ def task_loss(task: Task) -> Loss:
     """The supervised loss of a model on a batch of this task, as `fit` asks for it."""
 
     def loss(module: nn.Module, batch: Batch) -> tuple[Tensor, Terms]:
-        logits = module(**inputs_of(batch, batch["input_ids"].device)).logits
+        logits = task.read(module(**inputs_of(batch, batch["input_ids"].device)), batch)
         return task.hard_loss(logits, batch["labels"], batch["outputs"]), {}
 
     return loss

@@ -7,20 +7,51 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import (
+    AlbertConfig,
     AutoModelForMaskedLM,
+    AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     BertConfig,
+    CamembertConfig,
+    DebertaV2Config,
     DistilBertConfig,
+    ElectraConfig,
+    MPNetConfig,
     PreTrainedModel,
     RobertaConfig,
+    XLMRobertaConfig,
 )
 
 HEADS: dict[str, Any] = {
     "classify": AutoModelForSequenceClassification,
     "tag": AutoModelForTokenClassification,
     "mask": AutoModelForMaskedLM,
+    "answer": AutoModelForQuestionAnswering,
 }
+
+
+KINDS: dict[str, Any] = {
+    "albert": AlbertConfig,
+    "bert": BertConfig,
+    "camembert": CamembertConfig,
+    "deberta-v2": DebertaV2Config,
+    "electra": ElectraConfig,
+    "mpnet": MPNetConfig,
+    "roberta": RobertaConfig,
+    "xlm-roberta": XLMRobertaConfig,
+}
+ROBERTAS = ("roberta", "camembert", "xlm-roberta")
+OWN: dict[str, dict[str, Any]] = {
+    "albert": {"embedding_size": 8},
+    "electra": {"embedding_size": 8},
+    "mpnet": {"max_position_embeddings": 22, "pad_token_id": 1},
+    "deberta-v2": {  # as version 3 has it
+        "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "share_att_key": True, "position_buckets": 4,
+        "norm_rel_ebd": "layer_norm", "position_biased_input": False, "type_vocab_size": 0,
+    },
+    **{name: {"max_position_embeddings": 22, "pad_token_id": 1, "type_vocab_size": 1} for name in ROBERTAS},
+}  # fmt: skip
 
 
 def tiny(family: str, layers: int = 4, width: int = 16, head: str = "classify", labels: int = 3) -> PreTrainedModel:
@@ -32,17 +63,21 @@ def tiny(family: str, layers: int = 4, width: int = 16, head: str = "classify", 
             vocab_size=50, dim=width, n_layers=layers, n_heads=4, hidden_dim=2 * width, max_position_embeddings=20
         )
     else:
-        kind = {"bert": BertConfig, "roberta": RobertaConfig}[family]
-        config = kind(
-            vocab_size=50, hidden_size=width, num_hidden_layers=layers, num_attention_heads=4,
-            intermediate_size=2 * width, max_position_embeddings=22 if family == "roberta" else 20,
-            type_vocab_size=1 if family == "roberta" else 2, pad_token_id=1 if family == "roberta" else 0,
-        )  # fmt: skip
+        shape = {
+            "vocab_size": 50, "hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": 4,
+            "intermediate_size": 2 * width, "max_position_embeddings": 20,
+        }  # fmt: skip
+        config = KINDS[family](**{**shape, **OWN.get(family, {})})
     config.num_labels = labels
     model: PreTrainedModel = HEADS[head].from_config(config)
     for parameter in model.parameters():  # norms and biases too, so that a part that is not copied shows
         parameter.data.add_(0.05 * torch.randn_like(parameter))
     return model.eval()
+
+
+def inputs_for(model: PreTrainedModel) -> dict[str, Tensor]:
+    """A `batch` padded as the model's family pads."""
+    return batch(pad=int(model.config.pad_token_id))
 
 
 def batch(rows: int = 2, tokens: int = 7, pad: int = 0) -> dict[str, Tensor]:

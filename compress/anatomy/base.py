@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import nn
@@ -17,7 +18,9 @@ class Anatomy(Options):
 
     `embeddings` to `layers` and `pooler` start at the base model; `query` to `ffn_norm` at one layer;
     `hidden_pooler` (the dense layer before the classes, where it belongs to the head), `output_layer` and the `mask_`
-    parts at the model with its head. `config_names`: what the family's config calls its shape.
+    parts at the model with its head. `embedding_projection`: the matrix from factorized embeddings to the width.
+    `config_names`: what the family's config calls its shape. `scores_lack`: what attention scores have besides
+    q k^T / sqrt(e), empty when nothing; such scores cannot be compared, nor can the layers start another architecture.
     """
 
     embeddings: ClassVar[str]
@@ -26,6 +29,7 @@ class Anatomy(Options):
     position_offset: ClassVar[int] = 0
     token_type_embeddings: ClassVar[str] = ""
     embedding_norm: ClassVar[str]
+    embedding_projection: ClassVar[str] = ""
     layers: ClassVar[str]
     query: ClassVar[str]
     key: ClassVar[str]
@@ -41,6 +45,7 @@ class Anatomy(Options):
     mask_dense: ClassVar[str] = ""
     mask_norm: ClassVar[str] = ""
     mask_bias: ClassVar[str] = ""
+    scores_lack: ClassVar[str] = ""
     config_names: ClassVar[dict[str, str]] = {
         "layers": "num_hidden_layers",
         "width": "hidden_size",
@@ -48,14 +53,28 @@ class Anatomy(Options):
         "ffn": "intermediate_size",
     }
 
-    def layer_list(self, model: PreTrainedModel) -> nn.ModuleList:
-        """The encoder layers of a model, with or without a task head."""
+    def layer_list(self, model: PreTrainedModel) -> Sequence[nn.Module]:
+        """The encoder layers of a model in the order in which they run; a layer that runs twice stands there twice."""
         found = model.base_model.get_submodule(self.layers)
         assert isinstance(found, nn.ModuleList)
+        return list(found)
+
+    def projection(self, model: PreTrainedModel) -> nn.Linear | None:
+        """The matrix from factorized embeddings to the width, where the model has one."""
+        if not self.embedding_projection or not hasattr(model.base_model, self.embedding_projection.partition(".")[0]):
+            return None
+        found = model.base_model.get_submodule(self.embedding_projection)
+        assert isinstance(found, nn.Linear)
         return found
 
+    def state_part(self, model: PreTrainedModel, layer: int) -> nn.Module:
+        """The part whose output is the hidden state `[b, s, d]` of `layer`; 0 is what the first layer reads."""
+        if layer:
+            return self.layer_list(model)[layer - 1]
+        return self.projection(model) or model.base_model.get_submodule(self.embeddings)
+
     def depth(self, model: PreTrainedModel) -> int:
-        """Number of encoder layers."""
+        """Number of encoder layers, each counted as often as it runs."""
         return len(self.layer_list(model))
 
     def heads(self, model: PreTrainedModel) -> int:
@@ -65,6 +84,12 @@ class Anatomy(Options):
     def width(self, model: PreTrainedModel) -> int:
         """Hidden size d."""
         return int(model.config.hidden_size)
+
+    def embedding_width(self, model: PreTrainedModel) -> int:
+        """Width E of the embedding tables: the hidden size unless they are factorized."""
+        table = model.base_model.get_submodule(self.word_embeddings)
+        assert isinstance(table, nn.Embedding)
+        return table.embedding_dim
 
     def ffn_width(self, model: PreTrainedModel) -> int:
         """Inner size of the feed-forward blocks."""

@@ -6,8 +6,9 @@ gives no probabilities), and layers that nobody compares cost nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -21,6 +22,7 @@ from compress.core.trace import Trace
 
 Read = Callable[[Any, Mapping[str, Tensor]], Tensor]
 Pool = Callable[[Tensor, Tensor], Tensor]
+Reading = Callable[[Any], Tensor]
 
 
 @dataclass(frozen=True)
@@ -62,20 +64,23 @@ class Tap:
         self._values: dict[int, Tensor] = {}
         self._running = False
         pooled = {self.depth} if wanted.embedding else set()
-        self._hooks = [self._keep_hidden(layer) for layer in sorted(wanted.hidden | pooled)]
-        for layers, parts in (
-            (wanted.attention, ((self.anatomy.query, self._queries), (self.anatomy.key, self._keys))),
-            (wanted.values, ((self.anatomy.value, self._values),)),
+        self._calls: list[int] = []
+        self._hooks: list[torch.utils.hooks.RemovableHandle] = []
+        self._watch(self._states(), wanted.hidden | pooled, self._hidden, _state)
+        heads = partial(_heads, heads=self.anatomy.heads(model))
+        for name, layers, kept in (
+            (self.anatomy.query, wanted.attention, self._queries),
+            (self.anatomy.key, wanted.attention, self._keys),
+            (self.anatomy.value, wanted.values, self._values),
         ):
-            for layer in sorted(layers):
-                inside = self.anatomy.layer_list(model)[layer - 1]
-                self._hooks += [self._keep_heads(inside.get_submodule(name), kept, layer) for name, kept in parts]
+            self._watch(self._inside(name), layers, kept, heads)
 
     def __call__(self, batch: Mapping[str, Tensor]) -> Trace:
         """Run the batch (`input_ids`, `attention_mask`, ...) and return what was kept."""
         inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch}
         if "token_type_ids" in inputs and not self.anatomy.token_type_embeddings:
             del inputs["token_type_ids"]
+        self._calls = [0] * len(self._hooks)
         self._running = True
         outputs = self._runs(**inputs)
         self._running = False
@@ -92,6 +97,7 @@ class Tap:
             embedding=self._pooled(mask),
             groups=batch.get("groups"),
             depth=self.depth,
+            scores_lack=self.anatomy.scores_lack,
         )
         for kept in (self._hidden, self._queries, self._keys, self._values):
             kept.clear()
@@ -117,28 +123,56 @@ class Tap:
     ) -> None:
         self.close()
 
-    def _keep_hidden(self, layer: int) -> torch.utils.hooks.RemovableHandle:
-        part: nn.Module = (
-            self.anatomy.layer_list(self.model)[layer - 1]
-            if layer
-            else self.model.base_model.get_submodule(self.anatomy.embeddings)
-        )
+    def _states(self) -> dict[int, nn.Module]:
+        """Layer to the part that gives its hidden state."""
+        return {layer: self.anatomy.state_part(self.model, layer) for layer in range(self.depth + 1)}
 
+    def _inside(self, name: str) -> dict[int, nn.Module]:
+        """Layer to one of its parts."""
+        layers = self.anatomy.layer_list(self.model)
+        return {number: layer.get_submodule(name) for number, layer in enumerate(layers, 1)}
+
+    def _watch(
+        self, parts: Mapping[int, nn.Module], wanted: frozenset[int] | set[int], kept: dict[int, Tensor], read: Reading
+    ) -> None:
+        """Keep the outputs of the wanted layers' parts. A part that several layers share counts its calls."""
+        shared: dict[nn.Module, list[int]] = {}
+        for layer, part in sorted(parts.items()):
+            shared.setdefault(part, []).append(layer)
+        for part, layers in shared.items():
+            if wanted.intersection(layers):
+                number = len(self._hooks)
+                self._hooks.append(part.register_forward_hook(self._hook(number, layers, wanted, kept, read)))
+
+    def _hook(
+        self,
+        number: int,
+        layers: Sequence[int],
+        wanted: frozenset[int] | set[int],
+        kept: dict[int, Tensor],
+        read: Reading,
+    ) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            self._hidden[layer] = output[0] if isinstance(output, tuple) else output
-
-        return part.register_forward_hook(hook)
-
-    def _keep_heads(self, part: nn.Module, kept: dict[int, Tensor], layer: int) -> torch.utils.hooks.RemovableHandle:
-        heads = self.anatomy.heads(self.model)
-
-        def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
-            if not self._running:  # the backward pass computes this layer again (gradient checkpointing)
+            if not self._running:  # beside the tap, or the backward pass computes this layer again (checkpointing)
                 return
-            batch, tokens, width = output.shape
-            kept[layer] = output.view(batch, tokens, heads, width // heads).transpose(1, 2)
+            call = self._calls[number]
+            self._calls[number] = call + 1
+            # A call too many: DeBERTa also projects its relative positions with a layer's matrices.
+            if call < len(layers) and layers[call] in wanted:
+                kept[layers[call]] = read(output)
 
-        return part.register_forward_hook(hook)
+        return hook
+
+
+def _state(output: Any) -> Tensor:
+    found: Tensor = output[0] if isinstance(output, tuple) else output
+    return found
+
+
+def _heads(output: Tensor, heads: int) -> Tensor:
+    """`[b, s, h * e]` as `[b, h, s, e]`."""
+    batch, tokens, width = output.shape
+    return output.view(batch, tokens, heads, width // heads).transpose(1, 2)
 
 
 def _logits(outputs: Any, batch: Mapping[str, Tensor]) -> Tensor:

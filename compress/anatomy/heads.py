@@ -12,9 +12,9 @@ def head_parts(model: PreTrainedModel) -> dict[str, nn.Module]:
     """`dense` (before the classes), `classes`, and for masked tokens `dense` and `norm`, those that the model has."""
     anatomy = anatomy_of(model)
     candidates = {
-        "dense": (anatomy.hidden_pooler, anatomy.mask_dense, _below_base(model, anatomy.pooler)),
+        "dense": (anatomy.hidden_pooler, anatomy.mask_dense, _below_base(model, anatomy.pooler), anatomy.pooler),
         "norm": (anatomy.mask_norm,),
-        "classes": (anatomy.output_layer, "classifier"),
+        "classes": (anatomy.output_layer, "classifier", "qa_outputs"),
     }
     parts: dict[str, nn.Module] = {}
     for role, names in candidates.items():

@@ -104,9 +104,11 @@ class Desk:
 
 
 def inputs_of(row: dict[str, Any]) -> Any:
-    """A normalised row as `Student.predict` takes it: a text, a pair, or a list of words."""
+    """A normalised row as `Student.predict` takes it: a text, a pair, words, or a question with its context."""
     if "tokens" in row:
         return list(row["tokens"])
+    if "context" in row:
+        return {"question": row["question"], "context": row["context"]}
     if row.get("text_pair") is not None:
         return {"text": row["text"], "text_pair": row["text_pair"]}
     return row["text"]

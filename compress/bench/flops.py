@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from compress.bench.weights import Tensor, part_of, tensors_of
+from compress.bench.weights import Tensor, is_projection, part_of, tensors_of
 
 _TABLE = re.compile(r"(embeddings?|relative_attention_bias)\.weight$")
-_QUERY = re.compile(r"(^|\.)(query|q_lin|q_proj|q)\.weight$")
+_QUERY = re.compile(r"(^|\.)(query|query_proj|q_lin|q_proj|q)\.weight$")
 _FUSED = re.compile(r"(^|\.)(Wqkv|qkv|query_key_value|in_proj)\.weight$")
 _INT8 = ("MatMulInteger", "QLinearMatMul", "QGemm", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "QAttention")
 _FLOAT = ("MatMul", "Gemm", "FusedMatMul", "FusedGemm", "Attention", "MultiHeadAttention")
@@ -47,13 +47,13 @@ def of_weights(path: Path, length: int, task: str, config: dict[str, Any]) -> Wo
     each text), and attention scores once more with the width of its query. Norms, activations and biases are left out.
     """
     tensors = [one for one in tensors_of(path) if len(one.shape) == 2 and one.name.endswith(".weight")]
-    matrices = [one for one in tensors if not _TABLE.search(one.name) and part_of(one.name) != "embeddings"]
+    matrices = [one for one in tensors if not _TABLE.search(one.name) and _multiplied(one.name)]
     repeats = _repeats(matrices, config)
     total = int8 = 0.0
     for one in matrices:
         head = part_of(one.name) == "head"
-        tokens = 1 if head and task in ("classify", "regress") else length
-        work = one.elements * tokens * (1 if head else repeats)
+        tokens = 1 if head and task in ("classify", "multilabel", "regress") else length
+        work = one.elements * tokens * (1 if head or is_projection(one.name) else repeats)
         total += work
         int8 += work if one.kind == "I8" else 0.0
         total += 2 * length * length * _query_width(one) * repeats
@@ -85,6 +85,10 @@ def of_graph(path: Path, length: int) -> Work:
         quantized = node.op_type in _INT8 or all(makers.get(name) == "DequantizeLinear" for name in node.input[:2])
         int8 += work if quantized else 0.0
     return Work(total, int8)
+
+
+def _multiplied(name: str) -> bool:
+    return part_of(name) != "embeddings" or is_projection(name)
 
 
 def _repeats(matrices: Sequence[Tensor], config: dict[str, Any]) -> float:

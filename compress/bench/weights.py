@@ -15,7 +15,11 @@ from compress.bench.weights_ir import constants
 from compress.core.errors import InputError
 
 PARTS = ("embeddings", "encoder", "head")
-_EMBEDDINGS = re.compile(r"(^|\.)(embeddings|embed_tokens|tok_embeddings|word_embeddings|wte|wpe|shared)(\.|$)")
+_EMBEDDINGS = re.compile(
+    r"(^|\.)(embeddings|embed_tokens|tok_embeddings|word_embeddings|wte|wpe|shared|embeddings_project"
+    r"|embedding_hidden_mapping_in)(\.|$)"
+)
+_PROJECTION = re.compile(r"(^|\.)(embeddings_project|embedding_hidden_mapping_in|embed_proj)\.")
 _HEAD = re.compile(
     r"(^|\.)(classifier|pre_classifier|score|qa_outputs|cls|lm_head|head|pooler|predictions|generator_predictions"
     r"|generator_lm_head|vocab_transform|vocab_layer_norm|vocab_projector|regressor)(\.|_|$)"
@@ -44,6 +48,11 @@ def part_of(name: str) -> str:
     if _HEAD.search(name):
         return "head"
     return "embeddings" if _EMBEDDINGS.search(name) else "encoder"
+
+
+def is_projection(name: str) -> bool:
+    """Whether a tensor is the second factor of factorized embeddings: it counts to them, and is multiplied, once."""
+    return bool(_PROJECTION.search(name))
 
 
 def tensors_of(path: Path) -> list[Tensor]:

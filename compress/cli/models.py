@@ -16,7 +16,10 @@ from compress.cli.frame import AsJson, Threads, add_verb, err, out, stdout_for_r
 from compress.core.errors import InputError, StillroomError
 
 BATCH = 64
-FILE_HELP = "JSON Lines with `text` (and `text_pair`) or `tokens`, or plain lines; - is standard input."
+FILE_HELP = (
+    "JSON Lines with `text` (and `text_pair`), `tokens`, or `question` and `context`, or plain lines; - is standard "
+    "input."
+)
 Texts = Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts to judge.", show_default=False)]
 
 
@@ -50,11 +53,19 @@ def _show(row: Any, prediction: dict[str, Any], as_json: bool) -> None:
 
 
 def _said(prediction: dict[str, Any]) -> str:
-    """A prediction of any task on one line: label and probability, value, tags, or the tokens for each blank."""
+    """A prediction of any task on one line: label and probability, labels, value, tags, an answer, a vector, or the
+    tokens for each blank."""
     if "scores" in prediction and "label" in prediction:
         return f"{prediction['label']}\t{prediction['score']:.4f}"
-    if "value" in prediction:
-        return f"{prediction['value']:.4f}"
+    for name in ("value", "similarity"):
+        if name in prediction:
+            return f"{prediction[name]:.4f}"
+    if "scores" in prediction and isinstance(prediction["scores"], dict):
+        return ", ".join(f"{label} {prediction['scores'][label]:.4f}" for label in prediction["labels"]) or "-"
+    if "text" in prediction:
+        return f"{_one_line(prediction['text'])}\t{prediction['score']:.4f}"
+    if "vector" in prediction:
+        return " ".join(f"{value:.4f}" for value in prediction["vector"])
     if "labels" in prediction:
         return " ".join(label or "-" for label in prediction["labels"])
     return " / ".join(", ".join(blank) for blank in prediction["tokens"])
@@ -107,9 +118,12 @@ def _row(text: str, place: str) -> Any:
         raise InputError(f"{place}: not valid JSON ({error})") from error
     if "tokens" in row:
         return row["tokens"]
+    if set(row) >= {"question", "context"}:
+        return {"question": row["question"], "context": row["context"]}
     if not isinstance(row.get("text"), str):
         raise InputError(
-            f'{place}: expected {{"text": "..."}} or {{"tokens": [...]}}, came keys {", ".join(row) or "none"}'
+            f'{place}: expected {{"text": "..."}}, {{"tokens": [...]}} or {{"question": ..., "context": ...}}, '
+            f"came keys {', '.join(row) or 'none'}"
         )
     return {"text": row["text"], "text_pair": row["text_pair"]} if row.get("text_pair") is not None else row["text"]
 

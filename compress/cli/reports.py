@@ -209,7 +209,7 @@ def _prepared(corpus: Path, folder: Path, reporter: Reporter) -> Path:
     from compress.pipeline.recipe import parse_recipe
     from compress.pipeline.starter import prepare_options
 
-    lines, notes = prepare_options(corpus, "classify")
+    lines, notes = prepare_options(corpus, "auto")
     for note in notes:
         reporter.note(note)
     recipe = parse_recipe("\n".join(["steps:", "  corpus:", "    prepare:", *lines]))

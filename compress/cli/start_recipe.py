@@ -16,7 +16,10 @@ USUAL_TEACHER = "google-bert/bert-base-uncased"
 
 def init(
     data: Annotated[Path, typer.Option("--data", help="A data file, or a folder with train, dev and test files.")],
-    task: Annotated[str, typer.Option("--task", help="classify, regress or tag.")] = "classify",
+    task: Annotated[
+        str,
+        typer.Option("--task", help="classify, multilabel, regress, tag, answer or embed; auto looks at the columns."),
+    ] = "auto",
     recipe: Annotated[Path, typer.Option("--out", help="The recipe to write.")] = Path("recipe.yaml"),
     teacher: Annotated[str, typer.Option("--teacher", help="A Hugging Face folder or hub name.")] = USUAL_TEACHER,
 ) -> None:

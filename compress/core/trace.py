@@ -19,15 +19,17 @@ from compress.core.errors import InputError
 class Trace:
     """One model's view of one batch. Losses read two of them and know nothing else.
 
-    logits: `[b, c]` (classify, regress) or `[b, s, c]` (tag, mask).
+    logits: `[b, c]` (classify, regress), `[b, s, c]` (tag, mask), `[b, 2, s]` (answer) or `[b, d]` (embed).
     mask: `[b, s]` bool, true where a token is real.
-    outputs: `[b]` or `[b, s]` bool, true where an output counts (labelled words, masked tokens).
-    labels: `[b]`, `[b, s]` int64, or `[b]` float32 for regression; None for unlabelled rows.
+    outputs: `[b]`, `[b, s]` or `[b, 2]` bool, true where an output counts (labelled words, masked tokens).
+    labels: `[b]`, `[b, s]` int64, or `[b]` float32 for regression; `[b, c]` float32 (multilabel), `[b, 2]` int64
+        (answer: start and end token), `[b, 2]` float32 (embed: pair and score); None for unlabelled rows.
     hidden: layer number to `[b, s, d]`; 0 is the embedding output, k the output of layer k.
     queries, keys, values: layer number (from 1) to `[b, h, s, e]`, before the scaled product.
     embedding: `[b, d]`, one vector for each text, as the task pools it.
     groups: `[b]` int64, rows with the same number belong together (the candidates of one query).
     depth: number of layers of the model, so that layer maps can be checked.
+    scores_lack: what this model's attention scores have besides q k^T / sqrt(e); empty for most.
     """
 
     mask: Tensor
@@ -41,13 +43,22 @@ class Trace:
     embedding: Tensor | None = None
     groups: Tensor | None = None
     depth: int = 0
+    scores_lack: str = ""
 
     def hidden_at(self, layer: int) -> Tensor:
         """Hidden state `[b, s, d]` after `layer` (0: embeddings). Raises InputError when it was not captured."""
         return _at(self.hidden, layer, "hidden state")
 
     def attention_scores(self, layer: int) -> Tensor:
-        """Unnormalised attention scores `[b, h, s, s]` in float32: q k^T / sqrt(e), before mask and softmax."""
+        """Unnormalised attention scores `[b, h, s, s]` in float32: q k^T / sqrt(e), before mask and softmax.
+
+        Raises InputError for a model whose scores are more than that.
+        """
+        if self.scores_lack:
+            raise InputError(
+                f"attention cannot be compared: this model's scores also have {self.scores_lack}, which queries and "
+                f"keys do not show; use losses on hidden states, logits, or relations of queries, keys and values"
+            )
         return scaled_products(self.heads_at("queries", layer), self.heads_at("keys", layer))
 
     def heads_at(self, part: Literal["queries", "keys", "values"], layer: int) -> Tensor:

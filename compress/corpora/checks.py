@@ -63,10 +63,12 @@ def _broken(normal: str, value: Any) -> str:
     if normal == "score":
         numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
         return "" if numeric else f"should be a number, came {type(value).__name__} {value!r:.40}"
-    if isinstance(value, str) and not value.strip():
+    if isinstance(value, str) and not value.strip() and normal != "labels":  # a row may have none of them
         return "is blank"
-    if normal in ("text", "text_pair") and not isinstance(value, str):
+    if normal in ("text", "text_pair", "question", "context") and not isinstance(value, str):
         return f"should be text, came {type(value).__name__} {value!r:.40}; is this the text column?"
+    if normal == "labels":
+        return _broken_items(value) if isinstance(value, list) else ""
     return _broken_list(value) if normal in ("tokens", "tags") else ""
 
 
@@ -75,6 +77,10 @@ def _broken_list(value: Any) -> str:
         return f"should be a list, came {type(value).__name__} {value!r:.40}"
     if not value:
         return "is an empty list"
+    return _broken_items(value)
+
+
+def _broken_items(value: list[Any]) -> str:
     for index, item in enumerate(value):
         if item is None or (isinstance(item, str) and not item.strip()):
             return f"is {'missing' if item is None else 'blank'} at position {index + 1}"
@@ -85,7 +91,8 @@ def text_key(row: Mapping[str, Any]) -> str:
     """What makes two normalised rows the same text: case and spaces do not count."""
     if "tokens" in row:
         return " ".join(map(str, row["tokens"])).casefold()
-    return "\t".join(" ".join(str(row.get(name) or "").casefold().split()) for name in ("text", "text_pair"))
+    names = ("question", "context") if "context" in row else ("text", "text_pair")
+    return "\t".join(" ".join(str(row.get(name) or "").casefold().split()) for name in names)
 
 
 def text_facts(splits: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:

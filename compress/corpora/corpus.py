@@ -19,9 +19,13 @@ TYPES: dict[str, pa.DataType] = {
     "text": pa.string(),
     "text_pair": pa.string(),
     "label": pa.int64(),
+    "labels": pa.list_(pa.int64()),
     "score": pa.float64(),
     "tokens": pa.list_(pa.string()),
     "tags": pa.list_(pa.int64()),
+    "question": pa.string(),
+    "context": pa.string(),
+    "answers": pa.list_(pa.struct([("text", pa.string()), ("answer_start", pa.int64())])),
     "slice": pa.string(),
 }
 

@@ -23,6 +23,7 @@ class FileSource(Source):
     """Base of `jsonl`, `csv` and `parquet`. Paths are relative to the folder that the command is run in."""
 
     extensions: ClassVar[tuple[str, ...]]
+    tail: ClassVar[re.Pattern[str]] = _SHARD  # what of a file's name does not belong to the split's
 
     path: str | None = Field(
         None, description="Folder with one file per split: train, dev (or validation, valid, val), test, unlabeled"
@@ -69,7 +70,7 @@ class FileSource(Source):
         stems: dict[str, list[Path]] = {}
         for path in sorted(folder.iterdir()):
             if path.suffix in self.extensions and path.is_file():
-                stems.setdefault(_SHARD.sub("", path.stem), []).append(path)
+                stems.setdefault(self.tail.sub("", path.stem), []).append(path)
         found = by_split(stems, str(folder), [split for split in SPLITS if getattr(self, split) is not None])
         if "train" not in found and self.train is None:
             present = ", ".join(sorted(p.name for p in folder.iterdir())[:12]) or "nothing"
@@ -129,7 +130,7 @@ def _only(dataset: Dataset, columns: Collection[str] | None) -> Dataset:
     return dataset.select_columns(kept) if kept else dataset
 
 
-LABEL_COLUMNS = ("label", "labels", "score", "tags")
+LABEL_COLUMNS = ("label", "labels", "score", "tags", "answers")
 """Normalised columns that rows without labels may lack."""
 
 

@@ -90,19 +90,25 @@ def _labels(
     for split in (name for name in SPLITS if name in raw and name != "unlabeled"):
         seen[split] = Seen(source.place(split))
         for number, row in enumerate(rows_of(raw[split], list(columns.values())), 1):
-            seen[split].add(task.label_values(row), number)
+            try:
+                seen[split].add(task.label_values(row), number)
+            except ValueError as error:
+                raise InputError(f"{source.place(split)}: row {number}: {error}") from None
     if not any(one.rows for one in seen.values()):
         if naming.order or naming.names:
             raise InputError("`labels` or `label_names` is given, but this task has no labels; remove it")
         return [], {}, []
     column = next((columns[name] for name in LABEL_COLUMNS if name in columns), "")
-    return label_index(
+    names, index, warnings = label_index(
         seen,
         order=naming.order,
         names=naming.names,
         declared=class_names(raw["train"], column),
         open_ended="tags" in columns,
     )
+    if "labels" in columns:  # a row names what it lacks too, so that its task must know every label
+        index = {**{name: place for place, name in enumerate(names)}, **index}
+    return names, index, warnings
 
 
 def _rows(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compress.corpora.corpus import Corpus
 
-TEXT_COLUMNS = ("text", "text_pair", "tokens")
+TEXT_COLUMNS = ("text", "text_pair", "tokens", "question", "context")
 TEXT_SPLITS = ("train", "unlabeled")
 
 

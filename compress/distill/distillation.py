@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,6 +44,9 @@ class Told:
     origin: Origin
 
 
+SAMPLE_BATCH = 32
+
+
 class Distillation:
     """Features, batches and scores of one task under one tokenizer; `fit` trains a student towards its teachers.
 
@@ -75,10 +78,22 @@ class Distillation:
         """The rows of a split as token ids."""
         return encode_rows(self.task, self.tokenizer, self.corpus.texts(split), self.max_length)
 
+    def sample(self, count: int) -> list[Batch]:
+        """Batches of the first `count` training rows, for initialisations that look at what the teacher does."""
+        rows = self.corpus.split("train")
+        chosen = rows.select(range(min(count, len(rows)))).to_list()
+        features = encode_rows(self.task, self.tokenizer, chosen, self.max_length)
+        draw = torch.Generator().manual_seed(0)
+        return [self.collate(features[at : at + SAMPLE_BATCH], draw) for at in range(0, len(features), SAMPLE_BATCH)]
+
+    def supervised(self, outputs: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The task's loss of a model's outputs on labels."""
+        return self.task.hard_loss(self.task.read(outputs, batch), batch["labels"], batch["outputs"])
+
     def score(self, model: PreTrainedModel, split: str) -> tuple[dict[str, float], float]:
         """Metrics of a model on a split in float32, and the main metric of the best constant answer."""
         logits, labels = collect(
-            model, self.features(split), self.collate, self.task.flatten,
+            model, self.features(split), self.collate, self.task.flatten, read=self.task.read, by_row=self.task.by_row,
             batch_size=2 * self.options.batch_size, device=self.device, precision="fp32",
         )  # fmt: skip
         return self.task.score(logits, labels, self.corpus.labels), self.task.chance(labels)

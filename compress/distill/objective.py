@@ -159,7 +159,7 @@ class Objective(nn.Module):
         width = anatomy_of(self.student).width(self.student)
         for index, loss in enumerate(self.losses):
             if loss.projects and loss.needs_teacher and wide != width:
-                parts = [*sorted({one for one, _ in pairs[index]}), *({EMBEDDING} & loss.needs)]
+                parts: list[int | str] = [*sorted({one for one, _ in pairs[index]}), *({EMBEDDING} & loss.needs)]
                 self.projections[_key(index, each)] = _projections(parts, width, wide)
 
     def _against(self, index: int, loss: Loss, student: Sequence[Trace], said: Said) -> Tensor:

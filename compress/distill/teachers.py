@@ -85,7 +85,7 @@ def pulled(student: Trace, shares: Tensor) -> Trace:
 
 
 def _scaled(value: Tensor, shares: Tensor) -> Tensor:
-    found: Tensor = _RowGradient.apply(value, shares)
+    found: Tensor = _RowGradient.apply(value, shares)  # type: ignore[no-untyped-call]
     return found
 
 

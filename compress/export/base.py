@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from torch import Tensor
-from transformers import PreTrainedModel
+from torch import Tensor, nn
 
 from compress.core.errors import JobError
 from compress.core.options import Options
@@ -22,13 +21,12 @@ class Exporter(Options):
     file: ClassVar[str]
 
     @abstractmethod
-    def export(
-        self, model: PreTrainedModel, batches: Sequence[dict[str, Tensor]], longest: int, out: Path
-    ) -> dict[str, Any]:
+    def export(self, model: nn.Module, batches: Sequence[dict[str, Tensor]], longest: int, out: Path) -> dict[str, Any]:
         """Write the model into the folder `out` and return facts of its engine (`file`, `dtype`) for the manifest.
 
-        batches: inputs `[b, s]` int64 of several shapes, with padding (`trial_batches`); the first is traced, and
-        before this returns the file has given the eager model's outputs on each. longest: most tokens the model takes.
+        model: gives `logits` (`one_output` sees to it). batches: inputs `[b, s]` int64 of several shapes, with padding
+        (`trial_batches`); the first is traced, and before this returns the file has given the eager model's outputs on
+        each. longest: most tokens the model takes.
         Raises JobError, with the difference, when an output differs.
         """
 

@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
-from torch import Tensor
-from transformers import PreTrainedModel
+from torch import Tensor, nn
 
 from compress.core.errors import InputError, JobError
 from compress.export.base import EXPORTERS, Exporter, refuse_difference
@@ -34,9 +33,7 @@ class Openvino(Exporter):
 
     tolerance: float = Field(1e-4, gt=0, description="largest absolute difference of a logit from the eager model")
 
-    def export(
-        self, model: PreTrainedModel, batches: Sequence[dict[str, Tensor]], longest: int, out: Path
-    ) -> dict[str, Any]:
+    def export(self, model: nn.Module, batches: Sequence[dict[str, Tensor]], longest: int, out: Path) -> dict[str, Any]:
         """Export to ONNX beside, convert, and prove the files equal to eager on every batch."""
         entry = ENGINES[self.engine]
         if importlib.util.find_spec(entry.package) is None:

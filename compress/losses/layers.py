@@ -60,7 +60,7 @@ def mean_over(terms: list[Tensor]) -> Tensor:
 
 def directions(vectors: Tensor, dim: int = -1) -> Tensor:
     """Vectors divided by their length; 0, with gradient 0, for a vector of no length, whose direction may be any."""
-    length = torch.linalg.vector_norm(vectors, dim=dim, keepdim=True)
+    length: Tensor = torch.linalg.vector_norm(vectors, dim=dim, keepdim=True)
     some = length > 0
     return vectors * length.where(some, 1.0).reciprocal().where(some, 0.0)
 

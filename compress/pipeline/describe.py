@@ -131,7 +131,8 @@ def _takes(spec: dict[str, Any], schema: dict[str, Any]) -> str:
     if "anyOf" in spec:
         return " or ".join(dict.fromkeys(_takes(one, schema) for one in spec["anyOf"]))
     if "x-catalogue" in spec:
-        return f"a {spec['x-catalogue']}"
+        kind = str(spec["x-catalogue"])
+        return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
     if "$ref" in spec:
         return _takes_reference(spec["$ref"].removeprefix("#/$defs/"), schema)
     if "enum" in spec:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,24 @@ FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv
 PAIRS = (
     ("text", "text_pair"), ("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"),
     ("question", "sentence"), ("question", "passage"), ("query", "document"), ("query", "passage"),
+    ("text_a", "text_b"), ("anchor", "positive"), ("query", "positive"),
 )  # fmt: skip
 LABELS = ("label", "labels", "class", "category", "target", "intent", "sentiment", "gold_label", "y")
 SCORES = ("score", "similarity", "rating", "label", "target", "y")
 TEXTS = ("text", "sentence", "review", "content", "body", "message", "comment", "utterance", "question", "title")
 WORDS = ("tokens", "words", "sentence")
 TAGS = ("tags", "ner_tags", "pos_tags", "labels", "label")
-LOSS = {"classify": "{logits_kl: {temperature: 2}}", "regress": "logits_mse", "tag": "{logits_kl: {temperature: 2}}"}
+LOSS = {
+    "classify": "{logits_kl: {temperature: 2}}",
+    "multilabel": "logits_mse",
+    "regress": "logits_mse",
+    "tag": "{logits_kl: {temperature: 2}}",
+    "answer": "{logits_kl: {temperature: 2}}",
+    "embed": "{hidden_mse: {map: last}}",
+}
+LENGTHS = {"answer": 384}  # tokens; 128 for every other task
+AUTO = "auto"
+SEPARATORS = ("|", ";", ",")
 MOST_LABELS = 200
 
 Rows = Sequence[dict[str, Any]]
@@ -43,32 +54,47 @@ class Seen:
 def starter_recipe(data: Path, task: str, teacher: str, name: str) -> tuple[str, list[str]]:
     """The text of a commented recipe for `data` (a file, or a folder with train, dev and test files), and notes on
     what was guessed. Raises InputError when the data cannot be read or no column fits the task."""
+    task = detected(data) if task == AUTO else task
     lines, notes = prepare_options(data, task)
     safe = "".join(letter if letter.isalnum() else "-" for letter in name.lower()).strip("-")
     filled = TEMPLATE.format(
         name=safe if safe[:1].isalpha() else f"run-{safe}" if safe else "my-run",
         data=data, teacher=_quoted(teacher), prepare="\n".join(lines), loss=LOSS[task],
+        length=LENGTHS.get(task, 128),
     )  # fmt: skip
     return filled, notes
 
 
 def prepare_options(data: Path, task: str) -> tuple[list[str], list[str]]:
     """The YAML lines of a `prepare` step that fits `data`, and notes on what was guessed."""
+    task = detected(data) if task == AUTO else task
     if task not in LOSS:
         raise InputError(f"--task {task}: expected one of {', '.join(LOSS)}")
     seen = look(data)
     columns = MAPPINGS[task](seen)
-    mapping = ", ".join(f"{field}: {_quoted(column)}" for field, column in columns.items())
+    mapping = ", ".join(f"{field}: {_value(column)}" for field, column in columns.items())
     notes = [
         f"{data}: splits {', '.join(seen.splits)}; columns {', '.join(seen.columns)}",
         f"task: {task} {{{mapping}}}",
     ]
     lines = [f"      source: {{{seen.source}}}", f"      task: {{{task}: {{{mapping}}}}}"]
-    lines += _label_lines(seen, columns["label"], notes) if task == "classify" else []
+    lines += _label_lines(seen, str(columns["label"]), notes) if task == "classify" else []
     if "dev" not in seen.splits:
         lines.append("      dev_share: 0.1                   # there is no dev file: a tenth of train is set aside")
         notes.append("no dev split was found: a tenth of train will be used")
     return lines, notes
+
+
+def detected(data: Path) -> str:
+    """The task that the columns leave no doubt about (answers in a context, words with tags, lists of labels), else
+    classify."""
+    seen = look(data)
+    if {"question", "context", "answers"} <= set(seen.columns):
+        return "answer"
+    lists = [column for column in seen.columns if isinstance(seen.rows[0][column], list)]
+    if len(lists) > 1 and any(name in lists for name in WORDS) and any(name in lists for name in TAGS):
+        return "tag"
+    return "multilabel" if len(lists) == 1 and lists[0].lower() in LABELS else "classify"
 
 
 def look(data: Path) -> Seen:
@@ -79,6 +105,8 @@ def look(data: Path) -> Seen:
     kind = next((FORMATS[path.suffix] for path in files if path.suffix in FORMATS), None)
     if kind is None:
         raise InputError(f"--data {data}: expected {', '.join(FORMATS)} files, found none")
+    if kind == "jsonl" and any(path.suffix == ".json" and _is_squad(path) for path in files):
+        kind = "squad"
     options = {"train": str(data)} if data.is_file() else {"path": str(data)}
     source = Choice(SOURCES).parse({kind: options})
     assert isinstance(source, FileSource)
@@ -120,7 +148,51 @@ def _tag(seen: Seen) -> dict[str, str]:
     return {"tokens": tokens, "tags": tags}
 
 
-MAPPINGS: dict[str, Callable[[Seen], dict[str, str]]] = {"classify": _classify, "regress": _regress, "tag": _tag}
+def _multilabel(seen: Seen) -> dict[str, Any]:
+    lists = [c for c in seen.columns if all(isinstance(row[c], list) for row in seen.rows)]
+    label = next((c for c in seen.columns if c.lower() in LABELS and c in lists), lists[0] if lists else None)
+    if label is not None:
+        return {**_texts(seen, label), "labels": label}
+    label = _named(seen, LABELS)
+    separator = next((one for one in SEPARATORS if label and any(one in str(row[label]) for row in seen.rows)), None)
+    if label is None or separator is None:
+        raise InputError(
+            f"no column holds lists of labels, or labels with one of {' '.join(SEPARATORS)} between them (columns: "
+            f"{', '.join(seen.columns)}); multilabel needs one"
+        )
+    return {**_texts(seen, label), "labels": label, "separator": separator}
+
+
+def _answer(seen: Seen) -> dict[str, Any]:
+    lacking = [name for name in ("question", "context", "answers") if name not in seen.columns]
+    if lacking:
+        raise InputError(f"expected the columns question, context and answers; came {', '.join(seen.columns)}")
+    return {}
+
+
+def _embed(seen: Seen) -> dict[str, Any]:
+    numbers = [c for c in seen.columns if all(isinstance(row[c], (int, float)) for row in seen.rows)]
+    target = next((name for name in SCORES if name in numbers), None)
+    found: dict[str, Any] = _texts(seen, target or "")
+    if "text_pair" not in found:
+        texts = [c for c in seen.columns if all(isinstance(row[c], str) for row in seen.rows)]
+        raise InputError(
+            f"embed needs two columns of texts with usual names ({PAIRS[0]}, ...); came {', '.join(texts)}"
+        )
+    if target is not None:
+        values = [float(row[target]) for row in seen.rows]
+        found |= {"target": target, "lowest": min(0.0, min(values)), "highest": max(values)}
+    return found
+
+
+MAPPINGS: dict[str, Callable[[Seen], Mapping[str, Any]]] = {
+    "classify": _classify,
+    "multilabel": _multilabel,
+    "regress": _regress,
+    "tag": _tag,
+    "answer": _answer,
+    "embed": _embed,
+}
 
 
 def _texts(seen: Seen, taken: str) -> dict[str, str]:
@@ -159,6 +231,17 @@ def _label_lines(seen: Seen, label: str, notes: list[str]) -> list[str]:
     return [f"      # labels seen: {shown}"]
 
 
+def _is_squad(path: Path) -> bool:
+    """Whether a file begins as SQuAD's documents do."""
+    with path.open(encoding="utf-8-sig", errors="replace") as stream:
+        start = stream.read(2000)
+    return start.lstrip().startswith("{") and '"paragraphs"' in start
+
+
+def _value(value: Any) -> str:
+    return _quoted(value) if isinstance(value, str) else f"{value:g}"
+
+
 def _quoted(text: str) -> str:
     """Text as YAML takes it inside braces: plain when that is safe, else quoted."""
     plain = text.isidentifier() and text.lower() not in ("y", "n", "yes", "no", "on", "off", "true", "false", "null")
@@ -188,7 +271,7 @@ steps:
       epochs: 3                        # more for less than 5,000 rows
       batch_size: 32
       learning_rate: 3.0e-5
-      max_length: 128                  # tokens; the rest is cut off
+      max_length: {length}                  # tokens; the rest is cut off
 
   # The student: half of the teacher's layers, trained towards its outputs.
   # Smaller and from other shapes: student: {{tinybert: {{layers: 4, width: 312, heads: 12, ffn: 1200}}}}

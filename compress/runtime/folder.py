@@ -10,8 +10,11 @@ from typing import Any
 from compress.core.artifact import MANIFEST, is_unsafe, verify
 from compress.core.errors import InputError
 
+MODULES, POOLING_FILE = "modules.json", "1_Pooling/config.json"
+_POOLINGS = {"mean_tokens": "mean", "cls_token": "cls", "max_tokens": "max"}
 WEIGHTS, GRAPH, IR = "model.safetensors", "model.onnx", "openvino_model.xml"
-_HEADS = (("ForSequenceClassification", "classify"), ("ForTokenClassification", "tag"), ("ForMaskedLM", "mask"))
+_HEADS = (("ForSequenceClassification", "classify"), ("ForTokenClassification", "tag"), ("ForMaskedLM", "mask"),
+          ("ForQuestionAnswering", "answer"))  # fmt: skip
 _OFFSET_FAMILIES = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "roberta-prelayernorm", "mpnet")
 
 
@@ -35,9 +38,15 @@ class Carried:
 
     @property
     def pairs(self) -> bool | None:
-        """Whether inputs are pairs, when the folder tells."""
+        """Whether inputs are pairs, when the folder tells; both are right for embeddings."""
         options = self.about["task"][self.task]
-        return None if options is None else options.get("text_pair") is not None
+        if options is None or self.task in ("embed", "answer"):
+            return None
+        return options.get("text_pair") is not None
+
+    def option(self, name: str, usual: Any) -> Any:
+        """An option of the task, or what is usual where the folder does not tell."""
+        return (self.about["task"][self.task] or {}).get(name, usual)
 
 
 def read_folder(folder: Path) -> Carried:
@@ -137,8 +146,8 @@ def _from_config(folder: Path, config: dict[str, Any], tokenizer: dict[str, Any]
     if (folder / WEIGHTS).is_file():
         engine["torch"] = {"file": WEIGHTS, "dtype": "float32"}
     return {
-        "task": {task: None},
-        "labels": labels if task in ("classify", "tag") else [],
+        "task": {task: _pooling(folder) if task == "embed" else None},
+        "labels": labels if task in ("classify", "multilabel", "tag") else [],
         "max_length": _longest(config, tokenizer),
         "family": str(config.get("model_type", "")),
         "engine": engine,
@@ -148,17 +157,40 @@ def _from_config(folder: Path, config: dict[str, Any], tokenizer: dict[str, Any]
 
 def _task(folder: Path, config: dict[str, Any], labels: list[str]) -> str:
     architecture = str((config.get("architectures") or [""])[0])
-    if config.get("problem_type") == "multi_label_classification":
-        raise InputError(f"{folder}: a multi-label model; this version runs classify, regress, tag and mask")
     for ending, task in _HEADS:
         if architecture.endswith(ending):
             value = config.get("problem_type") == "regression" or len(labels) == 1
+            if task == "classify" and config.get("problem_type") == "multi_label_classification":
+                return "multilabel"
             return "regress" if task == "classify" and value else task
+    if (folder / MODULES).is_file():
+        return "embed"
     if (folder / MANIFEST).is_file():
         return "classify"
     raise InputError(
         f"{folder}: {architecture or 'its config.json'} has no head that is known; give a fine-tuned model"
     )
+
+
+def _pooling(folder: Path) -> dict[str, Any]:
+    """How a folder of sentence-transformers makes an embedding. Raises InputError for what is not known here."""
+    path = folder / POOLING_FILE
+    options = read_json(path) if path.is_file() else {}
+    told = [
+        name.removeprefix("pooling_mode_") for name, on in options.items() if name.startswith("pooling_mode_") and on
+    ]
+    pooling = _POOLINGS.get(told[0]) if len(told) == 1 else None
+    if pooling is None:
+        known = ", ".join(_POOLINGS)
+        raise InputError(f"{path}: pools by {' and '.join(told) or 'nothing'}, which is not known (known: {known})")
+    try:
+        modules = [str(module["type"]) for module in json.loads((folder / MODULES).read_text(encoding="utf-8"))]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / MODULES}: damaged ({error}); copy the folder again") from error
+    strange = [name for name in modules if name.rpartition(".")[2] not in ("Transformer", "Pooling", "Normalize")]
+    if strange:
+        raise InputError(f"{folder / MODULES}: has the part {strange[0]}, which is not known here")
+    return {"pooling": pooling, "normalize": any(name.endswith(".Normalize") for name in modules)}
 
 
 def _longest(config: dict[str, Any], tokenizer: dict[str, Any]) -> int:

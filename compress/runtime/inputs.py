@@ -13,13 +13,18 @@ _WORD = re.compile(r"\S+")
 _SHAPES = {
     "tag": 'a text, a list of words or {"tokens": [...]}',
     "mask": 'a text or {"text": ...}',
+    "answer": 'a pair (question, context) or {"question": ..., "context": ...}',
+    "embed": 'a text, a pair (text, text) to compare or {"text": ..., "text_pair": ...}',
     "": 'a text, a pair (text, text) or {"text": ..., "text_pair": ...}',
 }
 
 
 @dataclass(frozen=True)
 class Input:
-    """One input. words: for `tag`, with the characters of each when they came from a text."""
+    """One input. words: for `tag`, with the characters of each when they came from a text.
+
+    For `answer` the question is `text` and the context `pair`.
+    """
 
     text: str = ""
     pair: str | None = None
@@ -40,8 +45,9 @@ def read_inputs(values: Sequence[Any], task: str, pairs: bool | None) -> list[In
     """
     if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__iter__"):
         raise InputError(f"expected a list of inputs, came {_came(values)}; write predict([...])")
+    reader = {"tag": _tagged, "answer": _asked}.get(task)
     read = [
-        _tagged(value, number) if task == "tag" else _text(value, number, task) for number, value in enumerate(values)
+        _text(value, number, task) if reader is None else reader(value, number) for number, value in enumerate(values)
     ]
     for number, one in enumerate(read):
         if pairs is True and one.pair is None:
@@ -64,6 +70,18 @@ def _text(value: Any, number: int, task: str) -> Input:
     if not isinstance(value, str):
         raise InputError(f"input {number}: expected {_SHAPES.get(task, _SHAPES[''])}, came {_came(value)}")
     return Input(_checked(value, number, "the text"))
+
+
+def _asked(value: Any, number: int) -> Input:
+    if isinstance(value, Mapping):
+        if set(value) != {"question", "context"}:
+            raise InputError(
+                f"input {number}: expected {_SHAPES['answer']}, came keys {', '.join(map(str, value)) or 'none'}"
+            )
+        value = value["question"], value["context"]
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise InputError(f"input {number}: expected {_SHAPES['answer']}, came {_came(value)}")
+    return Input(_checked(value[0], number, "the question"), _checked(value[1], number, "the context"))
 
 
 def _tagged(value: Any, number: int) -> Input:

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from compress.runtime.spans import best_span, characters
+
+THRESHOLD = 0.5
+
 
 @dataclass(frozen=True)
 class Label:
@@ -57,7 +61,42 @@ class Blanks:
     tokens: tuple[dict[str, float], ...]
 
 
-Prediction = Label | Value | Tags | Blanks
+@dataclass(frozen=True)
+class Labels:
+    """multilabel: the labels with a probability of one half or more, the likeliest first, and all probabilities."""
+
+    labels: tuple[str, ...]
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Found:
+    """answer: the likeliest answer in the context. start, end: its first character and the one after its last.
+
+    score: its probability in the window that it was found in, against other spans and against "not in this window".
+    """
+
+    text: str
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Vector:
+    """embed: the embedding of a text."""
+
+    vector: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """embed: the cosine of the embeddings of two texts, from -1 to 1."""
+
+    similarity: float
+
+
+Prediction = Label | Labels | Value | Tags | Blanks | Found | Vector | Similarity
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -71,6 +110,34 @@ def label_of(logits: np.ndarray, labels: Sequence[str]) -> Label:
     shares = softmax(logits)
     best = int(shares.argmax())
     return Label(labels[best], float(shares[best]), {name: float(p) for name, p in zip(labels, shares, strict=True)})
+
+
+def labels_of(logits: np.ndarray, labels: Sequence[str]) -> Labels:
+    """Logits `[c]`, each label by itself."""
+    shares = 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -500, 500)))
+    scores = {name: float(p) for name, p in zip(labels, shares, strict=True)}
+    said = sorted((name for name, p in scores.items() if p >= THRESHOLD), key=lambda name: -scores[name])
+    return Labels(tuple(said), scores)
+
+
+def found_of(
+    context: str, windows: Sequence[tuple[np.ndarray, Sequence[int | None], Sequence[tuple[int, int]]]], longest: int
+) -> Found:
+    """The best answer of all windows, each with logits `[s, 2]`, the sequence and the characters of every token."""
+    spans = []
+    for logits, sequences, offsets in windows:
+        best = best_span(logits, np.array([sequence == 1 for sequence in sequences]), longest)
+        spans.append((best.score, *characters(best, offsets)))
+    score, start, end = max(spans, key=lambda span: span[0])
+    return Found(context[start:end], start, end, float(np.exp(score)))
+
+
+def vector_of(embeddings: np.ndarray) -> Vector | Similarity:
+    """The embedding `[d]` of a text, or those of two `[2, d]`."""
+    if embeddings.ndim == 1:
+        return Vector(tuple(map(float, embeddings)))
+    one, two = embeddings.astype(np.float64)
+    return Similarity(float(one @ two / max(float(np.linalg.norm(one) * np.linalg.norm(two)), 1e-12)))
 
 
 def tags_of(

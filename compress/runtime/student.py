@@ -14,11 +14,22 @@ from compress.core.errors import InputError
 from compress.runtime.engines.base import Engine, choose, open_engine
 from compress.runtime.folder import Carried, folder_bytes, read_folder, read_json
 from compress.runtime.inputs import Input, read_inputs
-from compress.runtime.prediction import Blanks, Prediction, Value, label_of, softmax, tags_of
+from compress.runtime.prediction import (
+    Blanks,
+    Prediction,
+    Value,
+    found_of,
+    label_of,
+    labels_of,
+    softmax,
+    tags_of,
+    vector_of,
+)
 from compress.runtime.threads import threads_of
 from compress.runtime.tokenize import Encoder
 
 GOLDEN = "golden.json"
+LONGEST = 30  # tokens of an answer, where the folder does not tell
 _BATCH = 32
 _WIDE = 512  # golden logits wider than this are kept as two numbers for each token; see `_summary`
 
@@ -79,7 +90,8 @@ class Student:
     def predict(self, inputs: Sequence[Any], batch_size: int | None = None, top: int = 5) -> list[Prediction]:
         """One prediction for each input, in order. An empty list gives an empty list.
 
-        inputs: texts, pairs `(text, text)`, rows `{"text": ..., "text_pair": ...}`; for `tag` texts or lists of words.
+        inputs: texts, pairs `(text, text)`, rows `{"text": ..., "text_pair": ...}`; for `tag` texts or lists of words;
+        for `answer` pairs (question, context) or `{"question": ..., "context": ...}`.
         batch_size: None is 32, but 1 for an int8 student, whose answer to a text would otherwise depend on the texts
         beside it (`Engine.mixes_rows`); on a CPU short texts gain little from a batch.
         top: how many tokens a `mask` student names for each blank. Raises InputError naming the first bad input.
@@ -91,22 +103,38 @@ class Student:
     ) -> list[tuple[Prediction, np.ndarray]]:
         """What `predict` gives, each with the raw outputs that it was read from (as `logits` gives them)."""
         read = read_inputs(inputs, self.task, self.carried.pairs)
-        encodings = self.encoder.encode(read)
+        parts = self.encoder.parts(read)
         if self.task == "mask":
-            self._check_blanks(encodings)
-        logits = self._run(encodings, batch_size)
-        return [(self._one(*triple, top), triple[2]) for triple in zip(read, encodings, logits, strict=True)]
+            self._check_blanks([one for (one,) in parts])
+        found = self._run_parts(parts, batch_size)
+        return [
+            (self._one(given, own, arrays, top), self._joined(arrays))
+            for given, own, arrays in zip(read, parts, found, strict=True)
+        ]
 
     def logits(self, inputs: Sequence[Any], batch_size: int | None = None) -> list[np.ndarray]:
-        """Raw outputs: `[c]` for each input (classify, regress), or `[s, c]` for its tokens without padding."""
-        return self._run(self.encoder.encode(read_inputs(inputs, self.task, self.carried.pairs)), batch_size)
+        """Raw outputs: `[c]` for each input (classify, multilabel, regress), `[s, c]` for its tokens without padding.
+
+        For `answer` `[s, 2]`, start and end, the windows one after the other; for `embed` the embedding `[d]`, of a
+        pair `[2, d]`.
+        """
+        parts = self.encoder.parts(read_inputs(inputs, self.task, self.carried.pairs))
+        return [self._joined(arrays) for arrays in self._run_parts(parts, batch_size)]
 
     def embed(self, inputs: Sequence[Any], batch_size: int | None = None) -> np.ndarray:
-        """The mean of the last hidden states over real tokens: float32 `[n, d]`.
+        """Embeddings, float32 `[n, d]`: as the task `embed` was trained to pool them, on every engine.
 
-        Raises InputError when the engine's form does not give hidden states.
+        For other tasks the mean of the last hidden states over real tokens; raises InputError when the engine's form
+        does not give them.
         """
-        encodings = self.encoder.encode(read_inputs(inputs, self.task, self.carried.pairs))
+        read = read_inputs(inputs, self.task, self.carried.pairs)
+        if self.task == "embed":
+            paired = next((number for number, one in enumerate(read) if one.pair is not None), None)
+            if paired is not None:
+                raise InputError(f"input {paired}: expected one text to embed, came a pair; `predict` compares pairs")
+            found = self._run(self.encoder.encode(read), batch_size)
+            return np.stack(found) if found else np.zeros((0, 0), dtype=np.float32)
+        encodings = self.encoder.encode(read)
         means: list[np.ndarray] = [np.zeros(0, dtype=np.float32)] * len(encodings)
         for rows in self._batches(encodings, batch_size):
             batch = self.encoder.batch([encodings[row] for row in rows])
@@ -141,6 +169,17 @@ class Student:
             worst = max(worst, off)
         return Verification(len(files), len(golden["inputs"]), worst, tolerance)
 
+    def _run_parts(self, parts: Sequence[Sequence[Any]], batch_size: int | None) -> list[list[np.ndarray]]:
+        """Logits of every encoding of each input."""
+        flat = iter(self._run([encoding for own in parts for encoding in own], batch_size))
+        return [[next(flat) for _ in own] for own in parts]
+
+    def _joined(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        """The raw output of one input, from those of its encodings."""
+        if len(arrays) == 1:
+            return arrays[0]
+        return np.stack(arrays) if self.task == "embed" else np.concatenate(arrays)
+
     def _run(self, encodings: Sequence[Any], batch_size: int | None) -> list[np.ndarray]:
         """Logits in the order given; batches hold inputs of similar length, so that little padding is computed."""
         found: list[np.ndarray] = [np.zeros(0, dtype=np.float32)] * len(encodings)
@@ -158,9 +197,17 @@ class Student:
         order = sorted(range(len(encodings)), key=lambda row: -len(encodings[row].ids))
         return [order[at : at + size] for at in range(0, len(order), size)]
 
-    def _one(self, given: Input, encoding: Any, logits: np.ndarray, top: int) -> Prediction:
+    def _one(self, given: Input, parts: Sequence[Any], arrays: Sequence[np.ndarray], top: int) -> Prediction:
+        if self.task == "answer":
+            windows = [(array, one.sequence_ids, one.offsets) for one, array in zip(parts, arrays, strict=True)]
+            return found_of(given.pair or "", windows, int(self.carried.option("longest", LONGEST)))
+        if self.task == "embed":
+            return vector_of(self._joined(arrays))
+        (encoding,), (logits,) = parts, arrays
         if self.task == "classify":
             return label_of(logits, self.labels)
+        if self.task == "multilabel":
+            return labels_of(logits, self.labels)
         if self.task == "regress":
             return Value(float(logits[0]))
         if self.task == "tag":

@@ -14,6 +14,7 @@ from compress.bench.statistics import bootstrap, interval_of
 from compress.core.reporter import Reporter
 from compress.corpora.corpus import Corpus
 from compress.runtime.engines.base import Engine
+from compress.runtime.engines.torch_output import one_output
 from compress.steps.parity import BATCH, Parity, alone, parity
 from compress.tasks.base import Task
 from compress.tasks.features import encode_rows
@@ -35,6 +36,10 @@ class Opened:
     batches: list[dict[str, Tensor]]
     longest: int
 
+    def one_output(self) -> Any:
+        """The model, whose output is `logits` whatever its class gives."""
+        return one_output(self.loaded.model, self.about["task"])
+
 
 def compare(opened: Opened, runner: Engine, label: str, reporter: Reporter) -> tuple[dict[str, float], dict[str, Any]]:
     """The new form's scores on dev, and how they and its outputs differ from the float student's.
@@ -43,7 +48,7 @@ def compare(opened: Opened, runner: Engine, label: str, reporter: Reporter) -> t
     does, and `in_batches` tells what batches change.
     """
     task, names = opened.task, opened.corpus.labels
-    tokenizer, model = opened.loaded.tokenizer, opened.loaded.model
+    tokenizer, model = opened.loaded.tokenizer, opened.one_output()
     features = encode_rows(task, tokenizer, opened.corpus.texts("dev"), opened.about["max_length"])
 
     def whole(batch: Batch) -> Tensor:
@@ -59,7 +64,7 @@ def compare(opened: Opened, runner: Engine, label: str, reporter: Reporter) -> t
     after = task.score(np.concatenate(found.other), np.concatenate(found.truth), names)
     compared: dict[str, Any] = {
         "metric": task.metric,
-        "rows": len(features),
+        "rows": len(found.truth),
         "outputs": found.outputs,
         "float32": before[task.metric],
         "this": after[task.metric],
@@ -67,7 +72,7 @@ def compare(opened: Opened, runner: Engine, label: str, reporter: Reporter) -> t
         "interval": _interval(found, task, names),
         "largest_logit_difference": found.largest,
     }
-    if task.output != "value":
+    if task.output not in ("value", "vector"):
         compared["agreement"] = found.agreed / max(1, found.outputs)
         compared["kl"] = found.divergence / max(1, found.outputs)
     for one in batched:

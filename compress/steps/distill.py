@@ -22,8 +22,9 @@ from compress.signals.store import Signals
 from compress.steps.base import STEPS, Context, Step
 from compress.steps.student_of import start_of, student_of
 from compress.steps.teaching import best_score, teachers_of
-from compress.students.base import STUDENTS, StudentArchitecture
+from compress.students.base import STUDENTS, Given, StudentArchitecture
 from compress.tasks.base import TASKS, Task
+from compress.train.facts import positions
 from compress.train.folder import save_student
 from compress.train.options import TrainOptions
 
@@ -114,11 +115,14 @@ class Distill(Step, TrainOptions):
 
     def files(self) -> list[Path]:
         """The folders of models that are given by path."""
-        return [Path(name) for name in self._models().values() if not name.startswith("$") and Path(name).is_dir()]
+        folders = [Path(name) for name in self._models().values() if not name.startswith("$") and Path(name).is_dir()]
+        return [*folders, *self.student.files()]
 
     def preflight(self) -> list[Fault]:
         """A model that is given by path and is not there, a tracker that is not installed."""
+        inside = f"student.{self.student.registered_name}"
         faults = self.tracker_faults()
+        faults += [Fault(f"{inside}.{fault.path}", fault.message) for fault in self.student.preflight()]
         for field, name in self._models().items():
             looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
             if looks_local and not Path(name).is_dir():
@@ -142,26 +146,32 @@ class Distill(Step, TrainOptions):
         heard = Distillation(task, corpus, teacher.tokenizer, longest, self, context.reporter)
         teaching.share_tokens(heard)
         measured = teaching.scores(heard, several=self.teachers is not None)
-        student, inherited = student_of(self.student, teacher, start, self.start, tokens, task, context)
+        given = Given(context.source, heard.sample, heard.supervised if teaching.head else None)
+        student, inherited, tokens = student_of(
+            self.student, teacher, start, self.start, tokens, task, given, context
+        )  # fmt: skip
+        if max_length > (most := positions(student)):
+            raise InputError(f"max_length: the student reads at most {most} tokens; set it to that or less")
         more = reads_unlabelled(self.unlabeled, self.losses, corpus.has("unlabeled"), task.labelled)
         work = Distillation(
             task, corpus, tokens.tokenizer, max_length, self, context.reporter, unlabelled=more,
             interpreter=tokens.interpreter(task, teacher.tokenizer, corpus, (max_length, longest), context.reporter),
         )  # fmt: skip
-        trained_head = any("logits" in loss.needs for loss in self.losses)
+        trained_head = task.output == "vector" or any("logits" in loss.needs for loss in self.losses)
+        scored = trained_head and task.scorable
         uses_teacher = any(loss.needs_teacher for loss in self.losses)
         fitted = work.fit(
             student, teaching.told(heard) if uses_teacher else [], self.losses, combine=self.combine,
             balance=self.balance, teacher_mode=self.teacher_mode, signals=self._signals(context), work=context.work,
-            cache=context.cache or context.work.parent, seed=context.seed, evaluated=trained_head, label=context.name,
+            cache=context.cache or context.work.parent, seed=context.seed, evaluated=scored, label=context.name,
         )  # fmt: skip
         if not context.leads:
             return
         measured |= fitted
         for split in ("dev", "test"):
-            if trained_head and corpus.has(split):
+            if scored and corpus.has(split):
                 measured[split] = work.score(student, split)[0]
-        if teaching.head and trained_head:
+        if teaching.head and scored:
             measured["retained"] = measured["dev"][task.metric] / best_score(measured, task.metric)
         student.cpu()
         about = save_student(

@@ -39,5 +39,5 @@ class Export(Step):
         """Export, prove equal at several shapes, compare on dev, complete the folder."""
         opened = open_float(context, self.model, self.corpus)
         with context.reporter.progress(f"export to {self.format.registered_name}", None):
-            facts = self.format.export(opened.loaded.model, opened.batches, opened.longest, context.out)
+            facts = self.format.export(opened.one_output(), opened.batches, opened.longest, context.out)
         finish(context, opened, self.format.engine, facts, GOLDEN_FLOOR)

@@ -26,7 +26,8 @@ from compress.tasks.base import TASKS, Task
 from compress.train.card import write_card
 from compress.train.facts import architecture, longest_input, model_inputs, parameters
 from compress.train.folder import Loaded, load_model
-from compress.train.golden import COLUMNS, write_golden
+from compress.train.golden import write_golden
+from compress.train.rows import inputs_for
 
 GOLDEN_ROWS = 8
 COPIED = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt",
@@ -52,7 +53,7 @@ def open_float(context: Context, model: str, corpus: str) -> Opened:
     assert isinstance(task, Task)
     _refuse_other_forms(source, model)
     loaded = load_model(str(source), task.auto_class)
-    random = [name for name in loaded.missing if "pooler." not in name or task.output == "classes"]
+    random = [name for name in loaded.missing if "pooler." not in name or task.output in ("classes", "labels")]
     if random:
         raise InputError(f"{model}: lacks trained weights for its task ({', '.join(random[:3])}); train it first")
     name = str(task.registered_name)
@@ -62,14 +63,27 @@ def open_float(context: Context, model: str, corpus: str) -> Opened:
         raise InputError(f"{model}: has the labels {loaded.labels}, and the corpus {opened.labels}; use its own corpus")
     inputs, longest = model_inputs(loaded.model, loaded.tokenizer), longest_input(loaded.model, loaded.tokenizer)
     about = loaded.about or _facts(loaded, opened, inputs)
+    _check_embedding(about["task"].get(name), task, model)
     batches = trial_batches(loaded.model.config, inputs, longest)
     return Opened(source, loaded, opened, task, about, batches, longest)
+
+
+def _check_embedding(options: Mapping[str, Any] | None, task: Task, model: str) -> None:
+    """Refuse a corpus that nothing can be compared on, and one that pools otherwise than the student learnt."""
+    if not task.scorable:
+        raise InputError("the corpus has single texts, which nothing can be scored on; give one with pairs of texts")
+    for name in ("pooling", "normalize"):
+        mine, theirs = (options or {}).get(name), getattr(task, name, None)
+        if options and mine != theirs:
+            raise InputError(
+                f"{model}: its embeddings have {name}: {mine}, and the corpus asks for {theirs}; make them the same"
+            )
 
 
 def export_form(opened: Opened, exporter: str, out: Path) -> dict[str, Any]:
     """Export the float student with an exporter's defaults, proven against eager; returns the facts of its engine."""
     out.mkdir(parents=True, exist_ok=True)
-    return EXPORTERS.get(exporter)().export(opened.loaded.model, opened.batches, opened.longest, out)
+    return EXPORTERS.get(exporter)().export(opened.one_output(), opened.batches, opened.longest, out)
 
 
 def finish(context: Context, opened: Opened, engine: str, facts: Mapping[str, Any], floor: float) -> dict[str, Any]:
@@ -121,7 +135,7 @@ def _facts(loaded: Loaded, corpus: Corpus, inputs: list[str]) -> dict[str, Any]:
 
 def _golden(opened: Opened, about: dict[str, Any], runner: Engine, out: Path, tolerance: float) -> None:
     """Write `golden.json` from what the student itself answers, each row on its own."""
-    rows = [{name: row[name] for name in COLUMNS if name in row} for row in opened.corpus.texts("dev")[:GOLDEN_ROWS]]
+    rows = inputs_for(str(opened.task.registered_name), opened.corpus.texts("dev")[:GOLDEN_ROWS])
     config, tokenizer = (json.loads((out / name).read_text(encoding="utf-8")) for name in COPIED[:3:2])
     carried = Carried(out, about, config, tokenizer, hashed=False)
     student = Student(carried, runner, Encoder(carried))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from compress.tasks.base import Task
 from compress.train.batches import Batch, Feature
-from compress.train.evaluate import inputs_of
+from compress.train.evaluate import inputs_of, rows_of
 
 Run = Callable[[Batch], Tensor]
 BATCH = 32
@@ -21,8 +21,8 @@ BATCH = 32
 class Parity:
     """Outputs of both forms, row by row as `Task.score` takes them, and their differences over all outputs.
 
-    outputs: logits that count. agreed: those with the same largest class. largest: the greatest difference of a logit.
-    divergence: the sum of KL(model || other form) in nats.
+    outputs: logits that count. agreed: those with the same largest class, or the same labels. largest: the
+    greatest difference of a logit. divergence: the sum of KL(model || other form) in nats.
     """
 
     model: list[np.ndarray] = field(default_factory=list)
@@ -53,22 +53,23 @@ def parity(
         batch = task.collate([features[row] for row in rows], pad_id, torch.Generator().manual_seed(start))
         inputs = inputs_of(batch, torch.device("cpu"))
         with torch.inference_mode():
-            mine = model(inputs).float()
+            mine = task.arrange(model(inputs).float(), batch)
             for other, compared, kept in zip(others, found, parts, strict=True):
-                theirs = other(inputs).float()
-                _differences(mine[batch["outputs"]], theirs[batch["outputs"]], compared, task.output != "value")
+                theirs = task.arrange(other(inputs).float(), batch)
+                _differences(mine[batch["outputs"]], theirs[batch["outputs"]], compared, task.output)
                 for at, row in enumerate(rows):
-                    kept[row] = _row(mine, theirs, batch, slice(at, at + 1), task)
+                    kept[row] = _row(mine, theirs, batch, rows_of(batch, at), task)
         done(len(rows))
     for compared, kept in zip(found, parts, strict=True):
-        for row in range(len(features)):
-            for side, part in zip((compared.model, compared.other, compared.truth), kept[row], strict=True):
-                side.append(part)
+        rowed = [kept[row] for row in range(len(features))]
+        truth = [part[2] for part in rowed]
+        compared.model, compared.truth = task.by_row(features, [part[0] for part in rowed], truth)
+        compared.other, _ = task.by_row(features, [part[1] for part in rowed], truth)
     return found
 
 
 def _row(
-    mine: Tensor, theirs: Tensor, batch: Batch, one: slice, task: Task
+    mine: Tensor, theirs: Tensor, batch: Batch, one: Tensor, task: Task
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What `Task.score` takes of one row: both forms' outputs, and the truth."""
     labels, counts = batch["labels"][one], batch["outputs"][one]
@@ -90,13 +91,23 @@ def alone(run: Run) -> Run:
     return rows
 
 
-def _differences(mine: Tensor, theirs: Tensor, found: Parity, classes: bool) -> None:
+def _differences(mine: Tensor, theirs: Tensor, found: Parity, kind: str) -> None:
     """Add the differences of logits `[n, c]` to what was found before."""
     if not len(mine):
         return
     found.outputs += len(mine)
     found.largest = max(found.largest, float((mine - theirs).abs().max()))
-    if classes:
+    if kind == "labels":
+        found.agreed += int(((mine > 0) == (theirs > 0)).all(-1).sum())
+        found.divergence += float(_bernoulli(mine, theirs).sum())
+    elif kind not in ("value", "vector"):
         found.agreed += int((mine.argmax(-1) == theirs.argmax(-1)).sum())
         true, said = mine.log_softmax(-1), theirs.log_softmax(-1)
         found.divergence += float((true.exp() * (true - said)).sum())
+
+
+def _bernoulli(mine: Tensor, theirs: Tensor) -> Tensor:
+    """KL(mine || theirs) in nats of each label `[n, c]`, two distributions over yes and no."""
+    yes, no = torch.nn.functional.logsigmoid(mine), torch.nn.functional.logsigmoid(-mine)
+    said_yes, said_no = torch.nn.functional.logsigmoid(theirs), torch.nn.functional.logsigmoid(-theirs)
+    return yes.exp() * (yes - said_yes) + no.exp() * (no - said_no)

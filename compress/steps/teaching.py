@@ -22,7 +22,8 @@ COMPARED = 100  # rows on which tokenizers are compared
 
 @dataclass(frozen=True)
 class Teaching:
-    """The teachers in the recipe's order. named: as it names them. heads: whether each has one trained for the task."""
+    """The teachers in the recipe's order. named: as it names them. heads: whether each has one trained for the task, so
+    that it can be scored."""
 
     named: list[str]
     sources: list[str]
@@ -89,15 +90,16 @@ def teachers_of(
     Raises InputError for a head that a loss needs and that is not there, and for labels that are not the corpus's.
     """
     sources = [context.source(name) for name in named]
-    outputs = {"classes": len(corpus.labels), "value": 1}.get(task.output)
+    labels = len(corpus.labels)
+    outputs = {"classes": labels, "labels": labels, "value": 1, "span": 2}.get(task.output)
     loaded, heads = [], []
     for source in sources:
         teacher = load_model(source, task.auto_class, num_labels=outputs)
         head = check_head(teacher.missing, losses, source, weighed)
-        if head and task.output == "classes":
+        if head and task.output in ("classes", "labels"):
             check_labels(teacher.labels, corpus.labels, source, context.reporter)
         loaded.append(teacher)
-        heads.append(head)
+        heads.append(head and task.scorable)
     return Teaching(list(named), sources, loaded, heads)
 
 

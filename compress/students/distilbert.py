@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from transformers import DistilBertConfig, PreTrainedModel
 
 from compress.anatomy.base import anatomy_of
-from compress.core.layer_maps import LayerMap, layer_pairs
-from compress.students.base import STUDENTS, Built, StudentArchitecture
-from compress.students.inherit import architecture_facts, copy_embeddings, copy_head, copy_layers
+from compress.core.layer_maps import LayerMap
+from compress.students.base import NOTHING, STUDENTS, Built, Given, StudentArchitecture
+from compress.students.inherit import inherit
+from compress.students.inits.teacher import Teacher
+from compress.students.shape import architecture_facts
+from compress.students.shaped import InitChoice, refuse_two_maps, sources_of
 
 
 @STUDENTS.register("distilbert")
@@ -25,26 +28,22 @@ class DistilBertStudent(StudentArchitecture):
         "half", description="number of layers; half of the teacher's, rounded up"
     )
     map: LayerMap = "uniform"
-    init: Literal["teacher", "random"] = Field("teacher", description="copy the teacher's layers, or start at random")
+    init: InitChoice = Field(Teacher(), description="how weights start; teacher: copies of its layers")
     dropout: float | None = Field(None, ge=0, lt=1, description="null: the teacher's")
 
-    def build(self, teacher: PreTrainedModel, auto_class: type[Any]) -> Built:
+    @model_validator(mode="after")
+    def _one_map(self) -> DistilBertStudent:
+        refuse_two_maps(self.init, self.model_fields_set)
+        return self
+
+    def build(self, teacher: PreTrainedModel, auto_class: type[Any], given: Given = NOTHING) -> Built:
         """Make the student. Raises InputError for more layers than the teacher has, or a map past either depth."""
-        anatomy = anatomy_of(teacher)
-        depth = anatomy.depth(teacher)
+        depth = anatomy_of(teacher).depth(teacher)
         layers = (depth + 1) // 2 if self.layers == "half" else self.layers
-        pairs = layer_pairs(self.map, layers, depth)
-        config = self._config(teacher, layers)
-        student: PreTrainedModel = auto_class.from_config(config)
-        if self.init == "random":
-            return Built(student, {"shape": architecture_facts(student)})
-        inherited = {
-            "shape": architecture_facts(student),
-            "embeddings": copy_embeddings(teacher, student),
-            "layers": copy_layers(teacher, student, pairs),
-            "head": copy_head(teacher, student),
-        }
-        return Built(student, inherited)
+        sources = sources_of(self.init, self.map, layers, teacher)
+        student: PreTrainedModel = auto_class.from_config(self._config(teacher, layers))
+        inherited = inherit(teacher, student, self.init, sources, given)
+        return Built(student, {"shape": architecture_facts(student), **inherited})
 
     def _config(self, teacher: PreTrainedModel, layers: int) -> DistilBertConfig:
         anatomy, source = anatomy_of(teacher), teacher.config

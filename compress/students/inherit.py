@@ -1,123 +1,166 @@
-"""Copying what a student inherits from its teacher: embeddings, layers by map, head.
-
-Every function returns readable facts for the manifest and works without gradients. Matrices that are smaller in the
-student take the leading rows and columns of the teacher's (`truncated`).
-"""
+"""What a student takes from its teacher: embeddings, layers by map, head. Returns readable facts for the manifest."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from compress.anatomy.base import anatomy_of
 from compress.anatomy.heads import head_parts
 from compress.core.errors import InputError
+from compress.core.layer_maps import LayerMap, layer_pairs
+from compress.students.base import Given
+from compress.students.embeddings import Tied, fill_embeddings
+from compress.students.filling import Filling
+from compress.students.inits.base import Init
+from compress.students.narrowing import Narrowing, layer_weights, narrowed, narrowed_norm, selection, write_layer
+from compress.students.shape import shape_of
+
+KINDS = ("weight", "bias")
+Sources = Mapping[int, Sequence[int]]
 
 
-@torch.no_grad()
-def copy_embeddings(teacher: PreTrainedModel, student: PreTrainedModel) -> list[str]:
-    """Word and position embeddings and their norm.
-
-    Where the student has no token types, the teacher's type 0 is added to its positions: the sum of embeddings of a
-    single text stays what it was, which dropping the type (as DistilBERT did) does not keep. Positions that start at
-    an offset (RoBERTa) move to where the student's start.
-    """
-    one, two = anatomy_of(teacher), anatomy_of(student)
-    source, target = teacher.base_model, student.base_model
-    _lead(_weight(source, one.word_embeddings), _weight(target, two.word_embeddings))
-    positions = _weight(source, one.position_embeddings)[one.position_offset :].clone()
-    done = ["word embeddings", "position embeddings", "embedding norm"]
-    if one.token_type_embeddings and two.token_type_embeddings:
-        _lead(_weight(source, one.token_type_embeddings), _weight(target, two.token_type_embeddings))
-        done.append("token types")
-    elif one.token_type_embeddings:
-        positions += _weight(source, one.token_type_embeddings)[0]
-        done.append("token type 0, added to the positions")
-    _lead(positions, _weight(target, two.position_embeddings)[two.position_offset :])
-    _copy_module(source.get_submodule(one.embedding_norm), target.get_submodule(two.embedding_norm))
-    return done
-
-
-@torch.no_grad()
-def copy_layers(teacher: PreTrainedModel, student: PreTrainedModel, pairs: Sequence[tuple[int, int]]) -> dict[str, int]:
-    """Layers by (student, teacher) pairs, both from 1. Returns `{"1": 2, ...}`.
+def mapped(init: Init, layer_map: LayerMap, layers: int, teacher: PreTrainedModel) -> Sources:
+    """Student layer to the one teacher layer that it starts from, both from 1.
 
     Raises InputError unless every student layer is named once: one that is not would stay random, and 0 (the
     embeddings) would be Python's last layer.
     """
-    one, two = anatomy_of(teacher), anatomy_of(student)
-    depth = two.depth(student)
-    if sorted(mine for mine, _ in pairs) != list(range(1, depth + 1)) or any(theirs < 1 for _, theirs in pairs):
+    pairs = layer_pairs(init.layers or layer_map, layers, anatomy_of(teacher).depth(teacher))
+    if sorted(mine for mine, _ in pairs) != list(range(1, layers + 1)) or any(theirs < 1 for _, theirs in pairs):
         raise InputError(
-            f"map: to copy layers it names each of the student's layers 1 to {depth} once, with a teacher layer; "
+            f"map: to start layers it names each of the student's layers 1 to {layers} once, with a teacher layer; "
             f"came {[list(pair) for pair in pairs]}"
         )
-    for mine, theirs in pairs:
-        source, target = one.layer_list(teacher)[theirs - 1], two.layer_list(student)[mine - 1]
-        for theirs_name, my_name in zip(one.layer_parts(), two.layer_parts(), strict=True):
-            _copy_module(source.get_submodule(theirs_name), target.get_submodule(my_name))
-    return {str(mine): theirs for mine, theirs in pairs}
+    return {mine: (theirs,) for mine, theirs in pairs}
 
 
 @torch.no_grad()
-def copy_head(teacher: PreTrainedModel, student: PreTrainedModel) -> list[str]:
-    """The parts of the task head that both have; a masked-token bias over the same vocabulary too."""
-    source, target = head_parts(teacher), head_parts(student)
-    shared = [role for role in target if role in source]
-    for role in shared:
-        _copy_module(source[role], target[role])
-    theirs, mine = _mask_bias(teacher), _mask_bias(student)
-    if theirs is not None and mine is not None and theirs.shape == mine.shape:
-        mine.copy_(theirs)
-        shared.append("vocabulary bias")
-    return shared
+def inherit(
+    teacher: PreTrainedModel, student: PreTrainedModel, init: Init, sources: Sources, given: Given
+) -> dict[str, Any]:
+    """Start a student of any shape; sources say which teacher layers each of its layers is made from ({}: none).
+
+    Raises InputError when the initialisation does not fit the shapes or the families.
+    """
+    facts: dict[str, Any] = {"init": init.registered_name}
+    kin = init.whole and _same_but_for_depth(teacher, student) and all(len(one) == 1 for one in sources.values())
+    if sources:
+        _refuse_relative(teacher, student, kin)
+    with torch.enable_grad():  # some look at gradients
+        narrowing = init.narrowing(teacher, shape_of(teacher), shape_of(student), given)
+    if narrowing is None:
+        return {**facts, "random": ["all weights"]}
+    fill = Filling(student)
+    if kin:
+        facts |= _copy_kin(fill, teacher, student, sources)
+    else:
+        facts["embeddings"], tied = fill_embeddings(fill, teacher, student, narrowing)
+        facts["layers"] = _fill_layers(fill, teacher, student, sources, narrowing)
+        facts["head"] = _fill_head(fill, teacher, student, narrowing, tied)
+    return facts | narrowing.facts | {"random": fill.left()}
 
 
-def refuse_wider(teacher: PreTrainedModel, student: PreTrainedModel) -> None:
-    """Raises InputError when a student that should take part of each matrix is larger than its teacher."""
-    one, two = anatomy_of(teacher), anatomy_of(student)
-    for what, theirs, mine in (
-        ("width", one.width(teacher), two.width(student)),
-        ("ffn", one.ffn_width(teacher), two.ffn_width(student)),
-    ):
-        if mine > theirs:
+def _same_but_for_depth(teacher: PreTrainedModel, student: PreTrainedModel) -> bool:
+    one, two = shape_of(teacher), shape_of(student)
+    return teacher.config.model_type == student.config.model_type and one.embedding == two.embedding
+
+
+def _refuse_relative(teacher: PreTrainedModel, student: PreTrainedModel, whole: bool) -> None:
+    for model in (teacher, student):
+        lack = anatomy_of(model).scores_lack
+        if lack and not whole:
+            family = model.config.model_type
             raise InputError(
-                f"{what}: {mine} is more than the teacher's {theirs}, so there is nothing to cut it from; "
-                f"use `init: random` or at most {theirs}"
+                f"the attention of {family} has {lack}, which other architectures and narrower layers cannot take over;"
+                f" use `init: random`, or copy whole layers into a {family} student (`checkpoint` takes one as it is, "
+                f"`tinybert` with the teacher's width and `init: copy` takes part of its layers)"
             )
 
 
-def architecture_facts(student: PreTrainedModel) -> dict[str, Any]:
-    """Shape of the student, in the words of recipes."""
-    anatomy = anatomy_of(student)
-    return {
-        "layers": anatomy.depth(student),
-        "width": anatomy.width(student),
-        "heads": anatomy.heads(student),
-        "ffn": anatomy.ffn_width(student),
-    }
+def _copy_kin(fill: Filling, teacher: PreTrainedModel, student: PreTrainedModel, sources: Sources) -> dict[str, Any]:
+    """Everything of a student of the teacher's own family and widths, by name."""
+    one, two = anatomy_of(teacher).layer_list(teacher), anatomy_of(student).layer_list(student)
+    for number, layer in enumerate(two, 1):
+        held = dict(one[sources[number][0] - 1].named_parameters())
+        for name, weight in layer.named_parameters():
+            if not fill.written(weight):
+                fill(weight, held[name])
+    outside = dict(teacher.named_parameters())
+    for name, weight in student.named_parameters():
+        if not fill.written(weight) and name in outside and outside[name].shape == weight.shape:
+            fill(weight, outside[name])
+    return {"embeddings": ["all tables and norms"], "layers": _layer_facts(sources), "head": list(head_parts(student))}
 
 
-def _copy_module(source: nn.Module, target: nn.Module) -> None:
-    held = dict(source.named_parameters())
-    for name, parameter in target.named_parameters():
-        _lead(held[name], parameter)
+def _fill_layers(
+    fill: Filling, teacher: PreTrainedModel, student: PreTrainedModel, sources: Sources, narrowing: Narrowing
+) -> dict[str, Any]:
+    """Each stored layer once: one that several applications share starts from the first's sources."""
+    done: set[int] = set()
+    for number, layer in enumerate(anatomy_of(student).layer_list(student), 1):
+        if id(layer) in done:
+            continue
+        done.add(id(layer))
+        weights = layer_weights(teacher, sources[number])
+        cut = narrowing.cut(weights, sources[number])
+        write_layer(student, layer, narrowed(weights, narrowing, cut), fill)
+    return _layer_facts(sources)
 
 
-def _lead(source: Tensor, target: Tensor) -> None:
-    """Fill `target` with the leading part of `source` along every axis that is shorter."""
-    cut = source[tuple(slice(0, size) for size in target.shape)]
-    if cut.shape != target.shape:
-        raise InputError(f"a weight of shape {list(source.shape)} cannot fill one of shape {list(target.shape)}")
-    target.data.copy_(cut)
+def _layer_facts(sources: Sources) -> dict[str, Any]:
+    """`{"1": 2}`, and a list where a layer starts from the mean of several."""
+    return {str(mine): theirs[0] if len(theirs) == 1 else list(theirs) for mine, theirs in sources.items()}
 
 
-def _weight(model: nn.Module, name: str) -> Tensor:
-    return model.get_parameter(f"{name}.weight")
+def _fill_head(
+    fill: Filling, teacher: PreTrainedModel, student: PreTrainedModel, narrowing: Narrowing, tied: Tied | None
+) -> list[str]:
+    """The parts of the task head that both have; a masked-token head only where it meets the student's tables."""
+    source, target = head_parts(teacher), head_parts(student)
+    if "norm" in source:
+        return _fill_mask_head(fill, teacher, student, narrowing, tied)
+    done: list[str] = []
+    if ("dense" in source) != ("dense" in target):
+        return done
+    weights, bias = (source["classes"].get_parameter(kind) if "classes" in source else None for kind in KINDS)
+    read = narrowing.hidden
+    if "dense" in target:
+        dense = source["dense"].get_parameter("weight")
+        units = narrowing.units(dense, torch.ones(1, len(dense)) if weights is None else weights)
+        fill(target["dense"].get_parameter("weight"), dense[units] @ narrowing.hidden)
+        fill(target["dense"].get_parameter("bias"), source["dense"].get_parameter("bias")[units])
+        read = selection(units, len(dense)).T
+        done.append("dense")
+    if weights is not None and bias is not None and "classes" in target:
+        fill(target["classes"].get_parameter("weight"), weights @ read)
+        fill(target["classes"].get_parameter("bias"), bias)
+        done.append("classes")
+    return done
+
+
+def _fill_mask_head(
+    fill: Filling, teacher: PreTrainedModel, student: PreTrainedModel, narrowing: Narrowing, tied: Tied | None
+) -> list[str]:
+    source, target = head_parts(teacher), head_parts(student)
+    done = []
+    if tied is not None and "norm" in target and len(tied.space) == len(source["norm"].get_parameter("weight")):
+        dense, norm = source["dense"], source["norm"]
+        fill(target["dense"].get_parameter("weight"), tied.space.T @ dense.get_parameter("weight") @ narrowing.hidden)
+        fill(target["dense"].get_parameter("bias"), dense.get_parameter("bias") @ tied.space)
+        gain, shift = narrowed_norm(norm.get_parameter("weight"), norm.get_parameter("bias"), tied.space, tied.gain)
+        fill(target["norm"].get_parameter("weight"), gain)
+        fill(target["norm"].get_parameter("bias"), shift)
+        done = ["dense", "norm"]
+    theirs, mine = _mask_bias(teacher), _mask_bias(student)
+    if theirs is not None and mine is not None and theirs.shape == mine.shape:
+        fill(mine, theirs)
+        done.append("vocabulary bias")
+    return done
 
 
 def _mask_bias(model: PreTrainedModel) -> Tensor | None:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, model_validator
 from transformers import PreTrainedModel
 
 from compress.anatomy.base import anatomy_of
 from compress.core.errors import InputError
-from compress.core.layer_maps import LayerMap, layer_pairs
-from compress.students.base import STUDENTS, Built, StudentArchitecture
-from compress.students.inherit import architecture_facts, copy_embeddings, copy_head, copy_layers, refuse_wider
-
-DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout",
-            "dropout", "attention_dropout", "seq_classif_dropout")  # fmt: skip
+from compress.core.layer_maps import LayerMap
+from compress.students.base import NOTHING, STUDENTS, Built, Given, StudentArchitecture
+from compress.students.inherit import inherit
+from compress.students.inits.random import Random
+from compress.students.shape import DROPOUTS, architecture_facts
+from compress.students.shaped import InitChoice, refuse_two_maps, sources_of
 
 
 @STUDENTS.register("tinybert")
@@ -32,7 +32,7 @@ class TinyBertStudent(StudentArchitecture):
     ffn: int | None = Field(
         None, ge=8, description="inner size of the feed-forward blocks; null: 4 x width, 1200 at 312"
     )
-    init: Literal["random", "truncated"] = Field("random", description="how weights start")
+    init: InitChoice = Field(Random(), description="how weights start")
     map: LayerMap = "uniform"
     dropout: float | None = Field(None, ge=0, lt=1, description="null: the teacher's")
 
@@ -42,18 +42,17 @@ class TinyBertStudent(StudentArchitecture):
             raise ValueError(f"width {self.width} is not divisible by heads {self.heads}; choose a multiple of it")
         return self
 
-    def build(self, teacher: PreTrainedModel, auto_class: type[Any]) -> Built:
-        """Make the student. Raises InputError when `truncated` asks for more than the teacher has."""
-        anatomy = anatomy_of(teacher)
+    @model_validator(mode="after")
+    def _one_map(self) -> TinyBertStudent:
+        refuse_two_maps(self.init, self.model_fields_set)
+        return self
+
+    def build(self, teacher: PreTrainedModel, auto_class: type[Any], given: Given = NOTHING) -> Built:
+        """Make the student. Raises InputError when the initialisation asks for more than the teacher has."""
+        sources = sources_of(self.init, self.map, self.layers, teacher)
         student: PreTrainedModel = auto_class.from_config(self._config(teacher))
-        inherited: dict[str, Any] = {"shape": architecture_facts(student)}
-        if self.init == "truncated":
-            refuse_wider(teacher, student)
-            pairs = layer_pairs(self.map, self.layers, anatomy.depth(teacher))
-            inherited["embeddings"] = copy_embeddings(teacher, student)
-            inherited["layers"] = copy_layers(teacher, student, pairs)
-            inherited["head"] = copy_head(teacher, student)
-        return Built(student, inherited)
+        inherited = inherit(teacher, student, self.init, sources, given)
+        return Built(student, {"shape": architecture_facts(student), **inherited})
 
     def _config(self, teacher: PreTrainedModel) -> Any:
         names = anatomy_of(teacher).config_names
@@ -65,8 +64,17 @@ class TinyBertStudent(StudentArchitecture):
                     f"{config.model_type} has no {names[part]} in its config; cannot shape a student of it"
                 )
             setattr(config, names[part], size)
+        _narrow_with(config, self.width)
         if self.dropout is not None:
             for name in DROPOUTS:
                 if config.to_dict().get(name) is not None:
                     setattr(config, name, self.dropout)
         return config
+
+
+def _narrow_with(config: Any, width: int) -> None:
+    """Sizes of single families that may not exceed the width, or must equal it."""
+    if getattr(config, "embedding_size", 0) > width:
+        config.embedding_size = width
+    if hasattr(config, "pooler_hidden_size"):
+        config.pooler_hidden_size = width

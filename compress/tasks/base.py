@@ -21,7 +21,8 @@ class Task(Options):
     """Base of every task; its fields name the source columns (`{classify: {text: sentence, label: y}}`).
 
     auto_class: the transformers Auto class of its head. output: what the head's logits are, `"classes"` (a
-    distribution over labels), `"value"` (regression) or `"vocabulary"`; token_level: one output per token.
+    distribution over labels), `"labels"` (each label by itself), `"value"` (regression), `"span"` (a distribution over
+    tokens), `"vector"` (an embedding) or `"vocabulary"`; token_level: outputs belong to tokens.
     metric: the name of the main metric, larger is better. A corpus holds normalised columns (`columns`), whatever
     the source called them.
     """
@@ -31,6 +32,11 @@ class Task(Options):
     token_level: ClassVar[bool] = False
     metric: ClassVar[str]
     labelled: ClassVar[bool] = True
+
+    @property
+    def scorable(self) -> bool:
+        """Whether its rows say what is right, so that a metric can be made of them."""
+        return True
 
     @abstractmethod
     def sources(self) -> dict[str, str]:
@@ -69,6 +75,10 @@ class Task(Options):
         found: Tensor = outputs.logits
         return found
 
+    def arrange(self, raw: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """The logits of this task from the one output of an engine (`raw_output`), as `read` gives them."""
+        return raw
+
     def pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """One vector `[b, d]` for each text, from the last hidden state `[b, s, d]` and the mask `[b, s]`: the mean.
 
@@ -84,9 +94,27 @@ class Task(Options):
         """
         return logits[outputs].float().cpu().numpy(), labels[outputs].cpu().numpy()
 
+    def by_row(
+        self, features: Sequence[Mapping[str, Any]], outputs: Sequence[np.ndarray], labels: Sequence[np.ndarray]
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """What `flatten` gave of each feature, brought to what `score` takes of each row.
+
+        The same, where every row is one feature and its logits are what is scored.
+        """
+        return list(outputs), list(labels)
+
+    def judge(
+        self, rows: Sequence[Row], outputs: Sequence[np.ndarray]
+    ) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
+        """What `score` takes of each row, from what a student answered to it (`Student.answers`).
+
+        None where that is the raw output beside the row's label, score or tags.
+        """
+        return None
+
     @abstractmethod
     def score(self, logits: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> dict[str, float]:
-        """Metrics over a whole split from what `flatten` gave, batches joined; the main one under `self.metric`."""
+        """Metrics over a whole split from what `by_row` gave, joined; the main one under `self.metric`."""
 
     @abstractmethod
     def chance(self, labels: np.ndarray) -> float:

@@ -47,7 +47,7 @@ class Regress(Task):
         if self.text_pair is not None:
             out["text_pair"] = text_of(row, self.text_pair)
         if self.target in row:
-            out["score"] = _number(row[self.target], self.target)
+            out["score"] = number_of(row[self.target], self.target)
         return out
 
     def encode(self, tokenizer: Any, rows: Mapping[str, Sequence[Any]], max_length: int) -> Features:
@@ -79,8 +79,8 @@ class Regress(Task):
         predicted = finite(logits, "logits")[:, 0].astype(np.float64)
         truth = labels.astype(np.float64)
         return {
-            "spearman": _correlation(spearmanr, predicted, truth),
-            "pearson": _correlation(pearsonr, predicted, truth),
+            "spearman": correlation(spearmanr, predicted, truth),
+            "pearson": correlation(pearsonr, predicted, truth),
             "mse": float(np.mean((predicted - truth) ** 2)),
         }
 
@@ -89,7 +89,8 @@ class Regress(Task):
         return 0.0
 
 
-def _correlation(measure: Any, predicted: np.ndarray, truth: np.ndarray) -> float:
+def correlation(measure: Any, predicted: np.ndarray, truth: np.ndarray) -> float:
+    """`spearmanr` or `pearsonr` of two arrays `[n]`; 0 where it is not defined."""
     # A correlation with a constant is not defined (scipy gives NaN and a warning). A constant orders nothing, which
     # is what 0 says, and 0 fails a comparison with the teacher where NaN would pass through unseen.
     if len(truth) < 2 or np.ptp(predicted) == 0 or np.ptp(truth) == 0:
@@ -98,7 +99,8 @@ def _correlation(measure: Any, predicted: np.ndarray, truth: np.ndarray) -> floa
     return value if math.isfinite(value) else 0.0
 
 
-def _number(value: Any, column: str) -> float:
+def number_of(value: Any, column: str) -> float:
+    """A cell as a finite number. Raises ValueError with the column for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str, np.number)):
         raise ValueError(f"column {column!r}: expected a number, came {type(value).__name__} {value!r}"[:120])
     try:

@@ -43,7 +43,7 @@ def recomputing(module: nn.Module) -> Iterator[None]:
         yield
     finally:
         for model in models:
-            model.activation_checkpointing_disable()
+            model.activation_checkpointing_disable()  # type: ignore[no-untyped-call]
 
 
 @contextmanager

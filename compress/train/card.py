@@ -12,6 +12,12 @@ _PIPELINES = {
     "regress": "text-classification",
     "tag": "token-classification",
     "mask": "fill-mask",
+    "multilabel": "text-classification",
+    "embed": "sentence-similarity",
+}
+_EXAMPLES: dict[str, list[Any]] = {
+    "tag": [["Some", "words"]],
+    "answer": [{"question": "Who wrote it?", "context": "It was written by Ann."}],
 }
 
 
@@ -54,10 +60,18 @@ def card(about: Mapping[str, Any]) -> str:
 
 
 def _usage(task: str, stock: bool, pipeline: str) -> list[str]:
-    example = json.dumps([["Some", "words"]] if task == "tag" else ["Some text."])
+    example = json.dumps(_EXAMPLES.get(task, ["Some text."]))
     lines = ["```python", "from compress import Student", "", 'student = Student.load("this/folder")']
-    lines += [f"student.predict({example})", "student.verify()  # hashes and golden outputs", "```"]
-    if stock and pipeline:
+    lines += [
+        f"student.{'embed' if task == 'embed' else 'predict'}({example})",
+        "student.verify()  # hashes and golden outputs",
+        "```",
+    ]
+    if stock and task == "embed":
+        lines += ["", "sentence-transformers opens the folder too.", "", "```python"]
+        lines += ["from sentence_transformers import SentenceTransformer", ""]
+        lines += ['SentenceTransformer("this/folder").encode(["Some text."])', "```"]
+    elif stock and pipeline:
         lines += [
             "",
             "It is a stock transformers folder too:",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,10 @@ from compress.train.batches import Batch, Collate, Feature
 from compress.train.place import arithmetic, resolve_precision
 
 Flatten = Callable[[Tensor, Tensor, Tensor], tuple[np.ndarray, np.ndarray]]
-NOT_INPUTS = ("labels", "outputs")
+Arrays = list[np.ndarray]
+Read = Callable[[Any, Batch], Tensor]
+ByRow = Callable[[Sequence[Feature], Arrays, Arrays], tuple[Arrays, Arrays]]
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 def collect(
@@ -21,12 +25,17 @@ def collect(
     collate: Collate,
     flatten: Flatten,
     *,
+    read: Read | None = None,
+    by_row: ByRow | None = None,
     batch_size: int = 64,
     device: torch.device | None = None,
     precision: str = "fp32",
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """What `flatten(logits, labels, outputs)` gives for every row, in row order: `[n, c]` logits and `[n]` labels.
+
+    read: the logits in a model's outputs (`Task.read`). by_row: from features to rows, where these are not the same
+    (`Task.by_row`).
 
     The model runs in eval mode without gradients where it is (or on `device`) and is left in the mode it was in. A
     collator that draws (`mask`) draws from a generator seeded by `seed` and the batch, so that two calls agree.
@@ -42,17 +51,27 @@ def collect(
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             generator = torch.Generator().manual_seed(seed * 1_000_003 + start)
-            batch = collate([features[row] for row in rows], generator)
+            batch = {name: value.to(where) for name, value in collate([features[r] for r in rows], generator).items()}
             with arithmetic(how, where):
-                output = model(**inputs_of(batch, where)).logits
+                outputs = model(**inputs_of(batch, where))
+                output = outputs.logits if read is None else read(outputs, batch)
             _spread(output, batch, rows, flatten, logits, labels)
     model.train(was_training)
-    return _joined(logits, len(features)), _joined(labels, len(features))
+    found, true = [logits[row] for row in range(len(features))], [labels[row] for row in range(len(features))]
+    if by_row is not None:
+        found, true = by_row(features, found, true)
+    return _joined(found), _joined(true)
 
 
 def inputs_of(batch: Batch, device: torch.device) -> Batch:
     """The part of a batch that a model takes, on its device."""
-    return {name: value.to(device) for name, value in batch.items() if name not in NOT_INPUTS}
+    return {name: batch[name].to(device) for name in INPUTS if name in batch}
+
+
+def rows_of(batch: Batch, feature: int) -> Tensor:
+    """The rows of a batch that a feature gave, in order: its own place, or those of its number in `groups`."""
+    groups = batch.get("groups")
+    return torch.tensor([feature]) if groups is None else (groups.cpu() == feature).nonzero()[:, 0]
 
 
 def _spread(
@@ -72,8 +91,9 @@ def _spread(
             labels.update((row, true[at : at + 1]) for at, row in enumerate(rows))
             return
     for at, row in enumerate(rows):
-        logits[row], labels[row] = flatten(output[at : at + 1], targets[at : at + 1], counts[at : at + 1])
+        own = rows_of(batch, at)
+        logits[row], labels[row] = flatten(output[own], targets[own], counts[own])
 
 
-def _joined(parts: dict[int, np.ndarray], rows: int) -> np.ndarray:
-    return np.concatenate([parts[row] for row in range(rows)]) if rows else np.zeros((0,), dtype=np.float32)
+def _joined(parts: Arrays) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.zeros((0,), dtype=np.float32)

@@ -9,6 +9,8 @@ import torch
 from transformers import PreTrainedModel
 
 _INPUTS = ("input_ids", "token_type_ids", "attention_mask")
+# The second factor of factorized embeddings: ELECTRA's and ALBERT's.
+_PROJECTIONS = ("embeddings_project.", "encoder.embedding_hidden_mapping_in.")
 
 
 def longest_input(model: PreTrainedModel, tokenizer: Any) -> int:
@@ -37,15 +39,20 @@ def model_inputs(model: PreTrainedModel, tokenizer: Any) -> list[str]:
 
 
 def architecture(model: PreTrainedModel) -> dict[str, int]:
-    """Layers, width, heads, FFN width and vocabulary, under one name for every family."""
+    """Layers, width, heads, FFN width and vocabulary, under one name for every family.
+
+    `embedding` where the embedding tables are narrower than the layers.
+    """
     config = model.config
     ffn = next((getattr(config, name) for name in ("intermediate_size", "hidden_dim") if hasattr(config, name)), 0)
+    embedding = int(getattr(config, "embedding_size", None) or config.hidden_size)
     return {
         "layers": int(config.num_hidden_layers),
         "width": int(config.hidden_size),
         "heads": int(config.num_attention_heads),
         "ffn": int(ffn),
         "vocabulary": int(config.vocab_size),
+        **({"embedding": embedding} if embedding != int(config.hidden_size) else {}),
     }
 
 
@@ -58,5 +65,5 @@ def parameters(model: PreTrainedModel) -> dict[str, int]:
         if name is None or name.startswith("pooler."):
             counts["head"] += weight.numel()
         else:
-            counts["embeddings" if name.startswith("embeddings.") else "encoder"] += weight.numel()
+            counts["embeddings" if name.startswith(("embeddings.", *_PROJECTIONS)) else "encoder"] += weight.numel()
     return {"total": sum(counts.values()), **counts}

@@ -23,22 +23,33 @@ from transformers.utils import logging as transformers_logging
 
 from compress.core.artifact import write_json
 from compress.core.errors import InputError, JobError
+from compress.runtime.engines.torch_output import one_output
 from compress.train.card import write_card
 from compress.train.facts import architecture, longest_input, model_inputs, parameters
 from compress.train.golden import write_golden
+from compress.train.rows import bare_ids, encode_row, inputs_for, tensors
+from compress.train.sentence_files import write_sentence_files
 from compress.train.source import WEIGHTS, check_folder, is_folder
 
 FLOAT_TOLERANCE = 1e-3
 # Equal weights may give outputs that differ in the last bits: some processors' kernels depend on where in memory the
 # weights lie (on AMD EPYC a reloaded BERT was off by 2e-8). The weights themselves must be equal bit for bit.
 ROUNDING = 1e-5
-_PROBLEMS = {"classify": "single_label_classification", "regress": "regression"}
+_PROBLEMS = {
+    "classify": "single_label_classification",
+    "regress": "regression",
+    "multilabel": "multi_label_classification",
+}
 _AUTO_CLASSES = {
     "classify": "AutoModelForSequenceClassification",
     "regress": "AutoModelForSequenceClassification",
     "tag": "AutoModelForTokenClassification",
     "mask": "AutoModelForMaskedLM",
+    "multilabel": "AutoModelForSequenceClassification",
+    "answer": "AutoModelForQuestionAnswering",
+    "embed": "AutoModel",
 }
+_UNNAMED = tuple(_AUTO_CLASSES[name] for name in ("mask", "answer", "embed"))  # heads whose outputs are no labels
 
 
 @dataclass
@@ -106,9 +117,9 @@ def _move(model: nn.Module, device: torch.device | str) -> nn.Module:
 
 
 def _labels_of(model: PreTrainedModel, auto_class: str) -> list[str]:
-    """Label names in index order; none for a regression or a vocabulary."""
+    """Label names in index order; none for a regression, a vocabulary, places of answers and embeddings."""
     config: Any = model.config
-    if auto_class == _AUTO_CLASSES["mask"] or config.problem_type == _PROBLEMS["regress"] or config.num_labels < 2:
+    if auto_class in _UNNAMED or config.problem_type == _PROBLEMS["regress"] or config.num_labels < 2:
         return []
     return [str(config.id2label[index]) for index in range(config.num_labels)]
 
@@ -139,10 +150,13 @@ def save_student(
             model.save_pretrained(out, max_shard_size="100GB")
             _save_tokenizer(tokenizer, out, inputs, max_length)
         auto_class = _AUTO_CLASSES.get(name) or type(model).__name__
-        logits = _reload_and_compare(model, tokenizer, out, auto_class, inputs, max_length, golden_rows)
+        asked = inputs_for(name, golden_rows)
+        logits = _reload_and_compare(model, tokenizer, out, auto_class, inputs, max_length, asked, task)
     finally:
         _move(model, device)
-    write_golden(out, logits, golden_rows, FLOAT_TOLERANCE)
+    write_golden(out, logits, asked, FLOAT_TOLERANCE)
+    if name == "embed":
+        write_sentence_files(out, task[name], int(model.config.hidden_size), max_length)
     about = {
         "task": dict(task),
         "labels": list(labels),
@@ -196,7 +210,8 @@ def _shape_head(config: Any, auto_class: str, wanted: int | None, labels: Sequen
     if labels:
         _set_labels(config, labels)
     if auto_class == "AutoModelForSequenceClassification" and wanted is not None:
-        config.problem_type = _PROBLEMS["regress" if wanted == 1 else "classify"]
+        several = config.problem_type == _PROBLEMS["multilabel"] and wanted > 1
+        config.problem_type = _PROBLEMS["multilabel" if several else "regress" if wanted == 1 else "classify"]
 
 
 def _set_labels(config: Any, labels: Sequence[str]) -> None:
@@ -308,6 +323,7 @@ def _reload_and_compare(
     inputs: Sequence[str],
     max_length: int,
     rows: Sequence[Mapping[str, Any]],
+    task: Mapping[str, Any],
 ) -> list[np.ndarray]:
     """The saved folder's logits for each row, after they proved equal to the model's. Raises JobError otherwise."""
     attention = getattr(model.config, "_attn_implementation", None)
@@ -324,13 +340,15 @@ def _reload_and_compare(
     bare = Tokenizer.from_file(str(out / "tokenizer.json"))
     outputs = []
     for row in rows:
-        before, after = _encode(tokenizer, row, inputs, max_length), _encode(reloaded, row, inputs, max_length)
-        if before != after or after["input_ids"] != _bare_ids(bare, row, max_length):
+        before, after = (encode_row(one, row, inputs, max_length, task) for one in (tokenizer, reloaded))
+        if before != after or [one["input_ids"] for one in after] != bare_ids(bare, row, max_length, task):
             raise JobError(f"{out}: the saved tokenizer gives other tokens for {str(row)[:80]}; it is not kept")
-        one, two = _logits(model, before), _logits(again.eval(), after)
-        if not torch.allclose(one, two, rtol=ROUNDING, atol=ROUNDING):
+        mine, theirs = _logits(model, before, task), _logits(again.eval(), after, task)
+        if not all(
+            torch.allclose(one, two, rtol=ROUNDING, atol=ROUNDING) for one, two in zip(mine, theirs, strict=True)
+        ):
             raise JobError(f"{out}: the saved student gives other outputs for {str(row)[:80]}; it is not kept")
-        outputs.append(two[0].numpy())
+        outputs.append(torch.cat(theirs).numpy() if len(theirs) > 1 else theirs[0].numpy())
     return outputs
 
 
@@ -346,24 +364,10 @@ def _first_difference(model: PreTrainedModel, again: PreTrainedModel, report: di
     return f"other weights: {', '.join(changed[:3])}" if changed else ""
 
 
-def _texts(row: Mapping[str, Any]) -> tuple[Any, Any, bool]:
-    if "tokens" in row:
-        return list(row["tokens"]), None, True
-    return row["text"], row.get("text_pair"), False
-
-
-def _encode(tokenizer: Any, row: Mapping[str, Any], inputs: Sequence[str], max_length: int) -> dict[str, list[int]]:
-    first, second, words = _texts(row)
-    encoded = tokenizer(first, second, is_split_into_words=words, truncation=True, max_length=max_length)
-    return {name: list(encoded[name]) for name in inputs}
-
-
-def _bare_ids(tokenizer: Tokenizer, row: Mapping[str, Any], max_length: int) -> list[int]:
-    first, second, words = _texts(row)
-    tokenizer.enable_truncation(max_length, strategy="longest_first")
-    return list(tokenizer.encode(first, second, is_pretokenized=words).ids)
-
-
-def _logits(model: PreTrainedModel, encoded: Mapping[str, list[int]]) -> Tensor:
+def _logits(
+    model: PreTrainedModel, encoded: Sequence[Mapping[str, list[int]]], task: Mapping[str, Any]
+) -> list[Tensor]:
+    """The one output of the model for each encoded input, without the batch axis."""
     with torch.inference_mode():
-        return cast(Tensor, model(**{name: torch.tensor([ids]) for name, ids in encoded.items()}).logits.float())
+        found = [cast(Tensor, one_output(model, task)(**tensors(one)).logits) for one in encoded]
+    return [logits[0].float() for logits in found]

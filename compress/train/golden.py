@@ -12,7 +12,6 @@ from compress.core.artifact import write_json
 from compress.core.errors import JobError
 
 GOLDEN = "golden.json"
-COLUMNS = ("text", "text_pair", "tokens")
 _WIDE = 512  # more columns than this are a vocabulary; see `summary`
 
 
@@ -21,7 +20,8 @@ def write_golden(
 ) -> None:
     """Write `golden.json`: `tolerance` (largest absolute difference allowed), `inputs`, `outputs`.
 
-    student_logits: one array for each row, `[c]` (classify, regress) or `[s, c]` (tag, mask; every token, no padding),
+    rows: what a student is asked (`inputs_for`). student_logits: one array for each, `[c]` (classify, regress), `[d]`
+    (embed) or `[s, c]` (tag, mask, answer; every token, no padding, windows one after the other),
     each computed on its row alone: int8 activations are scaled over a whole batch, so neighbours would change them.
     Raises JobError for no rows and for logits that are NaN or infinite.
     """
@@ -30,9 +30,8 @@ def write_golden(
     for number, logits in enumerate(student_logits):
         if not np.isfinite(logits).all():
             raise JobError(f"the student's logits of golden row {number} are NaN or infinite; it cannot be saved")
-    inputs = [{name: row[name] for name in COLUMNS if name in row} for row in rows]
     outputs = [summary(np.asarray(logits, dtype=np.float64)).tolist() for logits in student_logits]
-    write_json(folder / GOLDEN, {"tolerance": tolerance, "inputs": inputs, "outputs": outputs})
+    write_json(folder / GOLDEN, {"tolerance": tolerance, "inputs": [dict(row) for row in rows], "outputs": outputs})
 
 
 def summary(logits: np.ndarray) -> np.ndarray:

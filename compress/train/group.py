@@ -56,7 +56,8 @@ class Group(Crew):
             for bucket in _buckets([value for value in tensors if id(value) not in alone]):
                 flat = torch.cat([value.reshape(-1) for value in bucket])
                 dist.all_reduce(flat)
-                for value, part in zip(bucket, flat.split([value.numel() for value in bucket]), strict=True):
+                parts = torch.split(flat, [value.numel() for value in bucket])
+                for value, part in zip(bucket, parts, strict=True):
                     value.copy_(part.view_as(value))
             for work in under_way:
                 if work is not None:

@@ -168,7 +168,9 @@ class Loop(Trainer):
         self.rows_of_update = sum(share.of for share in shares)
         return shares, None
 
-    def training_step(self, model: nn.Module, inputs: Share, num_items_in_batch: Any = None) -> Tensor:
+    def training_step(  # type: ignore[override]
+        self, model: nn.Module, inputs: Share, num_items_in_batch: Any = None
+    ) -> Tensor:
         """Forward and backward of one batch. Raises JobError for a loss that is not finite."""
         device = self.job.device
         batch = {name: value.to(device, non_blocking=True) for name, value in inputs.batch.items()}

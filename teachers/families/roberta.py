@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase, RobertaConfig
 
@@ -21,18 +21,20 @@ class Roberta(Family):
     inputs: ClassVar[tuple[str, ...]] = ("input_ids", "attention_mask")
     position_offset: ClassVar[int] = 2
     tokenizer: ClassVar[str] = "byte_bpe"
+    made: ClassVar[Any] = RobertaConfig
 
     def config(self, shape: Shape, tokenizer: PreTrainedTokenizerBase) -> PreTrainedConfig:
         """A `RobertaConfig` for a tokenizer whose padding has the id 1. Raises InputError for any other."""
         if tokenizer.pad_token_id != 1:
             raise InputError(
-                f"family roberta counts positions from a padding id of 1, but this tokenizer's is "
+                f"family {self.registered_name} counts positions from a padding id of 1, but this tokenizer's is "
                 f"{tokenizer.pad_token_id}; use `tokenizer: byte_bpe` with it, or `family: bert`"
             )
-        return RobertaConfig(
+        config: PreTrainedConfig = self.made(
             **common(shape, tokenizer),
             max_position_embeddings=shape.max_length + self.position_offset,
             type_vocab_size=1,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
         )
+        return config

@@ -34,10 +34,10 @@ class Need:
 
     @property
     def outputs(self) -> int | None:
-        """Width of the head: one per label, 1 for a value, None where the vocabulary decides."""
-        if self.task.output == "vocabulary":
+        """Width of the head: one per label, 1 for a value, 2 for start and end, None where there is no such head."""
+        if self.task.output in ("vocabulary", "vector"):
             return None
-        return 1 if self.task.output == "value" else len(self.corpus.labels)
+        return {"value": 1, "span": 2}.get(self.task.output, len(self.corpus.labels))
 
 
 @dataclass

@@ -22,7 +22,7 @@ from teachers.origins.base import ORIGINS, Need, Origin, Start
 
 @ORIGINS.register("pretrained")
 class Pretrained(Origin):
-    """A BERT or RoBERTa checkpoint in safetensors. Code from a checkpoint is never run: these families need none."""
+    """A checkpoint of a known family in safetensors. Code from a checkpoint is never run: these families need none."""
 
     name: ModelSource = Field(description="folder, hub name, or $step")
     revision: str | None = Field(None, description="commit, tag or branch of a hub name; give one to pin the weights")
@@ -66,7 +66,7 @@ class Pretrained(Origin):
         model = loaded.model
         _check_length(family_of(str(model.config.model_type), source).longest(model.config), need.max_length, source)
         facts["new_weights"] = loaded.missing
-        if self.head == "fresh":
+        if self.head == "fresh" and need.task.output != "vector":  # a body has no head
             model = with_head(model.config, need)
             move_body(loaded.model, model)
             facts["new_weights"] = sorted(name for name in model.state_dict() if not _in_body(model, name))
@@ -121,7 +121,7 @@ def _own_labels(source: str, revision: str | None, auto_class: str) -> list[str]
 def _check_head(own: list[str] | None, need: Need, source: str) -> None:
     """Refuse a head whose labels are others than the corpus's, or stand in another order."""
     wanted = need.corpus.labels
-    if own is None or need.outputs is None or own == wanted or (not wanted and len(own) == 1):
+    if own is None or need.outputs is None or own == wanted or (not wanted and len(own) == need.outputs):
         return
     fresh = "or write `head: fresh` to put a new head on its body"
     if len(own) != need.outputs:

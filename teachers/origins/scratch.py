@@ -43,6 +43,7 @@ class Scratch(Origin):
         training = self.tokenizer or TOKENIZERS.get(self.family.tokenizer)()
         with need.reporter.progress("vocabulary", None):
             tokenizer = training.train(texts, need.max_length)
+        tokenizer.model_input_names = list(self.family.inputs)  # a DistilBERT reads no token types
         config = self.family.config(self._shape(need.max_length), tokenizer)
         model = with_head(config, need)
         facts = {"scratch": self.dump(), "tokenizer": training.registered_name, "vocabulary": len(tokenizer)}

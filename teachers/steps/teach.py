@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from compress.core.errors import Fault
+from compress.core.errors import Fault, InputError
 from compress.core.options import Choice, CorpusRef
 from compress.corpora.corpus import Corpus
 from compress.steps.base import STEPS, Context, Step
@@ -57,6 +57,8 @@ class Teach(Step, TrainOptions):
         corpus = Corpus.open(context.folder(self.corpus))
         task = Choice(TASKS).parse(corpus.task)
         assert isinstance(task, Task)
+        if not task.scorable:
+            raise InputError(f"{self.corpus}: has single texts, from which nothing can be learnt; give `text_pair`")
         need = Need(task, corpus, self.max_length, context.seed, context.work, context.reporter, context.source)
         start = self.model.start(need)
         started = time.perf_counter()

@@ -141,6 +141,16 @@ CASES = [
         (f"recipe.yaml:23: {STUDENT}.student.tinybert", "width 30 is not divisible by heads 4"),
     ),
     Case(
+        "embedding tables wider than the layers",
+        f'{SET} "{STUDENT}.student={{albert: {{embedding: 64, width: 32}}}}"',
+        (f"recipe.yaml:23: {STUDENT}.student.albert", "embedding 64 is wider than the width 32", "use at most"),
+    ),
+    Case(
+        "an unknown initialisation",
+        f'{SET} "{STUDENT}.student={{bert: {{init: svdd}}}}"',
+        (f"recipe.yaml:23: {STUDENT}.student.bert.init", "'svdd' is not a known init", 'did you mean "svd"?'),
+    ),
+    Case(
         "a teacher's width that the heads do not divide",
         f"{SET} steps.teacher.teach.model.scratch.heads=5",
         ("recipe.yaml:12: steps.teacher.teach.model.scratch", "width 32 cannot be divided among 5 heads"),

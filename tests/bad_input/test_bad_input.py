@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.bad_input import datasets, folders, models, recipes, signals
+from tests.bad_input import datasets, folders, models, recipes, signals, tasks
 from tests.bad_input.scene import Case, build, compress, hashes, inside
 
-CASES = [*recipes.CASES, *datasets.CASES, *models.CASES, *folders.CASES, *signals.CASES]
+CASES = [
+    *recipes.CASES, *datasets.CASES, *tasks.CASES, *models.CASES, *folders.CASES, *signals.CASES,
+]  # fmt: skip
 
 
 @pytest.fixture(scope="session")

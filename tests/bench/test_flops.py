@@ -69,6 +69,17 @@ def test_shared_layers_are_counted_as_often_as_they_run(tmp_path: Path) -> None:
     assert twelve == 12 * once == 12 * (TOKENS * WIDTH**2 + 2 * TOKENS**2 * WIDTH)
 
 
+@pytest.mark.parametrize("name", ["albert.encoder.embedding_hidden_mapping_in", "electra.embeddings_project"])
+def test_the_projection_of_factorized_embeddings_is_multiplied_once(name: str, tmp_path: Path) -> None:
+    """It belongs to the embeddings and is no table; and ALBERT, which repeats its layer, does not repeat it."""
+    path = tmp_path / "model.safetensors"
+    group = "albert.encoder.albert_layer_groups.0.albert_layers.0"
+    save_file(
+        {f"{name}.weight": np.ones((WIDTH, 2), np.float32), f"{group}.ffn.weight": np.ones((1, 1), np.float32)}, path
+    )
+    assert of_weights(path, TOKENS, "classify", {"num_hidden_layers": 12}).total == TOKENS * (2 * WIDTH + 12)
+
+
 def test_a_graph_is_counted_from_the_shapes_that_it_gets(tmp_path: Path) -> None:
     """Exported graphs name their dimensions; only a run tells what a product really multiplies."""
     nodes = [

@@ -156,3 +156,36 @@ def test_init_writes_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     first = CliRunner().invoke(app, ["init", "--data", ".", "--out", "new/recipe.yaml"])
     assert first.exit_code == 0 and "compress run" in first.stdout, first.output
     assert CliRunner().invoke(app, ["init", "--data", ".", "--out", "new/recipe.yaml"]).exit_code == 2
+
+
+def test_init_sees_the_task_where_the_columns_leave_no_doubt(tmp_path: Path) -> None:
+    """Somebody with lists of labels, or with questions and contexts, should not have to know our word for it."""
+    made: dict[str, list[dict[str, Any]]] = {
+        "multilabel": [{"text": f"t {i}", "labels": ["a", "b"][: i % 3]} for i in range(9)],
+        "answer": [{"question": "q?", "context": "a b", "answers": [{"text": "a", "answer_start": 0}]}] * 3,
+        "tag": [{"tokens": ["a", "b"], "ner_tags": ["O", "B-X"]}] * 5,
+        "classify": [{"text": f"t {i}", "label": "ab"[i % 2]} for i in range(10)],
+    }
+    for task, rows in made.items():
+        (tmp_path / task).mkdir()
+        _jsonl(tmp_path / task / "train.jsonl", rows)
+        recipe = parse_recipe(starter_recipe(tmp_path / task, "auto", "bert", "r")[0])
+        assert list(recipe.steps["corpus"].dump()["task"]) == [task]
+    document = {"data": [{"paragraphs": [{"context": "a b", "qas": [{"question": "q?", "answers": []}]}]}]}
+    document["data"][0]["paragraphs"][0]["qas"][0]["answers"] = [{"text": "a", "answer_start": 0}]  # type: ignore
+    (tmp_path / "squad").mkdir()
+    (tmp_path / "squad" / "train.json").write_text(json.dumps(document))
+    found = parse_recipe(starter_recipe(tmp_path / "squad", "auto", "bert", "r")[0]).steps["corpus"].dump()
+    assert list(found["source"]) == ["squad"] and list(found["task"]) == ["answer"]
+
+
+def test_init_for_embeddings(tmp_path: Path) -> None:
+    """The scale of the scores is read off the data, and both kinds of pairs are known."""
+    (tmp_path / "sts").mkdir()
+    _jsonl(tmp_path / "sts" / "train.jsonl", [{"text_a": "a", "text_b": "b", "score": i} for i in (1.5, 5.0, 2.0)])
+    task = parse_recipe(starter_recipe(tmp_path / "sts", "embed", "bert", "r")[0]).steps["corpus"].dump()["task"]
+    assert (task["embed"]["text_pair"], task["embed"]["target"], task["embed"]["highest"]) == ("text_b", "score", 5.0)
+    (tmp_path / "pairs").mkdir()
+    _jsonl(tmp_path / "pairs" / "train.jsonl", [{"query": "a", "passage": "b"}] * 3)
+    task = parse_recipe(starter_recipe(tmp_path / "pairs", "embed", "bert", "r")[0]).steps["corpus"].dump()["task"]
+    assert (task["embed"]["text"], task["embed"]["target"]) == ("query", None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,13 +51,28 @@ def data_for(name: str, folder: Path) -> Path:
             words = draw.choices(WORDS, k=4) + draw.choices(list(NAMES), k=2)
             if name.startswith("tag"):
                 rows.append({"tokens": words, "tags": [NAMES.get(word, "O") for word in words]})
+            elif name.startswith("multilabel"):
+                rows.append({"text": " ".join(words), "labels": sorted({word for word in words if word in NAMES})})
+            elif name.startswith("answer"):
+                rows.append(question(words + draw.choices(WORDS[4:], k=draw.choice((4, 24)))))
             else:
                 other = draw.choices(WORDS, k=6)
                 score = 5.0 * len(set(words) & set(other)) / 6
                 rows.append({"text_a": " ".join(words), "text_b": " ".join(other), "score": score})
         folder.mkdir(exist_ok=True)
+        if name.startswith("answer"):
+            (folder / f"{split}.json").write_text(json.dumps({"data": [{"title": "", "paragraphs": rows}]}))
+            continue
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
+
+
+def question(words: list[str]) -> dict[str, Any]:
+    """A paragraph of SQuAD that asks for the first person or place in it."""
+    context = " ".join(words)
+    name = next(word for word in words if word in NAMES)
+    answers = [{"text": name, "answer_start": context.index(name)}]
+    return {"context": context, "qas": [{"id": context[:9], "question": "who or where?", "answers": answers}]}
 
 
 @pytest.mark.parametrize("path", SMOKE)

@@ -10,6 +10,7 @@ import pytest
 
 from compress.core.artifact import read_manifest
 from compress.core.errors import FaultsError, JobError
+from compress.core.options import CorpusRef
 from compress.core.processes import Crew, Place, this_process
 from compress.pipeline import run as pipeline
 from compress.pipeline.recipe import Recipe, parse_recipe
@@ -33,7 +34,7 @@ class Drill(Step):
     registered_name: ClassVar[str] = "drill"
     ran: ClassVar[list[tuple[bool, Path, Path]]] = []
 
-    corpus: str
+    corpus: CorpusRef
     fails: str = ""
 
     def run(self, context: Context) -> None:

@@ -9,11 +9,17 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
+    AlbertConfig,
+    AutoModel,
     AutoModelForMaskedLM,
+    AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     BertConfig,
+    DebertaV2Config,
     DistilBertConfig,
+    ElectraConfig,
+    MPNetConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     RobertaConfig,
@@ -34,8 +40,25 @@ TASKS: dict[str, dict[str, Any]] = {
     "regress": {"text": "text", "text_pair": None, "target": "score"},
     "tag": {"tokens": "tokens", "tags": "tags"},
     "mask": {"text": "text", "share": 0.3},
+    "multilabel": {"text": "text", "text_pair": None, "labels": "labels", "separator": None},
+    "answer": {"question": "question", "context": "context", "answers": "answers", "stride": 4, "longest": 3},
+    "embed": {
+        "text": "text", "text_pair": "text_pair", "target": "score", "lowest": 0.0, "highest": 1.0,
+        "pooling": "mean", "normalize": True, "temperature": 0.05,
+    },
+}  # fmt: skip
+LABELS = {
+    "classify": ["bad", "good"],
+    "pair": ["no", "yes", "perhaps"],
+    "tag": ["O", "B-X", "I-X"],
+    "multilabel": ["a", "b", "c"],
 }
-LABELS = {"classify": ["bad", "good"], "pair": ["no", "yes", "perhaps"], "tag": ["O", "B-X", "I-X"]}
+OTHERS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "albert": (AlbertConfig, {"embedding_size": 16}),
+    "electra": (ElectraConfig, {"embedding_size": 16}),
+    "mpnet": (MPNetConfig, {"max_position_embeddings": LONGEST + 2}),
+    "deberta-v2": (DebertaV2Config, {"relative_attention": True, "pos_att_type": ["p2c"], "share_att_key": True}),
+}
 
 
 class Ears(Reporter):
@@ -51,7 +74,7 @@ class Ears(Reporter):
 
 def model_of(family: str, task: str, layers: int = 1) -> PreTrainedModel:
     """A random model with weights large enough for its outputs to differ from text to text."""
-    vocabulary, heads = len(SPECIAL) + len(WORDS), len(LABELS.get(task, [0]))
+    vocabulary, heads = len(SPECIAL) + len(WORDS), 2 if task == "answer" else len(LABELS.get(task, [0]))
     shape = {"num_hidden_layers": layers, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64}
     common = {"vocab_size": vocabulary, "pad_token_id": 0, "initializer_range": 0.15, "num_labels": heads}
     if family == "distilbert":
@@ -60,9 +83,17 @@ def model_of(family: str, task: str, layers: int = 1) -> PreTrainedModel:
         )
     elif family == "roberta":
         config = RobertaConfig(**shape, max_position_embeddings=LONGEST + 1, type_vocab_size=1, **common)
+    elif family in OTHERS:
+        kind, own = OTHERS[family]
+        config = kind(**{**shape, "max_position_embeddings": LONGEST, **common, **own})
     else:
         config = BertConfig(**shape, max_position_embeddings=LONGEST, **common)
-    kinds = {"tag": AutoModelForTokenClassification, "mask": AutoModelForMaskedLM}
+    kinds: dict[str, Any] = {
+        "tag": AutoModelForTokenClassification,
+        "mask": AutoModelForMaskedLM,
+        "answer": AutoModelForQuestionAnswering,
+        "embed": AutoModel,
+    }
     torch.manual_seed(3)
     model: PreTrainedModel = kinds.get(task, AutoModelForSequenceClassification).from_config(config)
     model.eval()
@@ -103,6 +134,13 @@ def rows_of(task: str, count: int = 40) -> list[dict[str, Any]]:
                 "regress": {"text": text, "score": draw.random()},
                 "tag": {"tokens": words, "tags": [draw.choice((0, 0, 1)) for _ in words]},
                 "mask": {"text": text},
+                "multilabel": {"text": text, "labels": [int(draw.random() < 0.4) for _ in range(3)]},
+                "answer": {
+                    "question": " ".join(draw.choices(WORDS, k=2)),
+                    "context": text,
+                    "answers": [{"text": words[-1], "answer_start": len(text) - len(words[-1])}],
+                },
+                "embed": {"text": text, "text_pair": " ".join(draw.choices(WORDS, k=5)), "score": draw.random()},
             }[task]
         )
     return made

@@ -124,6 +124,19 @@ def test_torch_stores_int8_and_rebuilds_it(tmp_path: Path, family: str, task: st
         assert before.shape == after.shape and 0 < (before - after).abs().max() < 0.1 * before.abs().max()
 
 
+@pytest.mark.parametrize("family", ["albert", "electra", "mpnet", "deberta-v2"])
+def test_torch_int8_of_families_that_share_factorize_or_read_a_whole_table(tmp_path: Path, family: str) -> None:
+    """A layer that runs twice, a projection, or DeBERTa's table of positions, which is read and not looked up."""
+    model = model_of(family, "classify", layers=2)
+    batches = trial_batches(model.config, INPUTS, LONGEST)
+    Torch().quantize(FloatStudent(model, batches), tmp_path)
+    loaded = load_int8(tmp_path, ABOUT)
+    for batch in batches:
+        with torch.inference_mode():
+            before, after = model(**batch).logits, loaded(**batch).logits
+        assert 0 < (before - after).abs().max() < 0.2 * before.abs().max()
+
+
 def test_the_float_model_is_left_as_it_was(tmp_path: Path) -> None:
     """A quantizer that changes the model that the next method starts from."""
     model = model_of("bert", "classify")

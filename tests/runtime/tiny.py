@@ -27,15 +27,28 @@ TASKS: dict[str, dict[str, Any]] = {
     "regress": {"regress": {"text": "text", "text_pair": None, "target": "score"}},
     "tag": {"tag": {"tokens": "tokens", "tags": "tags"}},
     "mask": {"mask": {"text": "text", "share": 0.15}},
+    "multilabel": {"multilabel": {"text": "text", "text_pair": None, "labels": "labels", "separator": None}},
+    "answer": {
+        "answer": {"question": "question", "context": "context", "answers": "answers", "stride": 128, "longest": 8}
+    },
+    "embed": {"embed": {"text": "text", "text_pair": "other", "pooling": "mean", "normalize": True}},
 }
-LABELS = {"classify": ["bad", "good", "fair"], "pairs": ["no", "yes"], "tag": ["O", "B-PER", "I-PER"]}
-HEADS = {"tag": "ForTokenClassification", "mask": "ForMaskedLM"}
+LABELS = {
+    "classify": ["bad", "good", "fair"],
+    "pairs": ["no", "yes"],
+    "tag": ["O", "B-PER", "I-PER"],
+    "multilabel": ["fun", "long", "sad"],
+}
+HEADS = {"tag": "ForTokenClassification", "mask": "ForMaskedLM", "answer": "ForQuestionAnswering", "embed": "Model"}
 ROWS: dict[str, list[dict[str, Any]]] = {
     "classify": [{"text": text} for text in TEXTS],
     "pairs": [{"text": text, "text_pair": other} for text, other in zip(TEXTS, reversed(TEXTS), strict=True)],
     "regress": [{"text": text} for text in TEXTS],
     "tag": [{"tokens": text.split()} for text in TEXTS],
     "mask": [{"text": text} for text in TEXTS],
+    "multilabel": [{"text": text} for text in TEXTS],
+    "answer": [{"question": "was it good?", "context": f"{text} {other}"} for text in TEXTS for other in TEXTS[:2]],
+    "embed": [{"text": text, "text_pair": other} for text, other in zip(TEXTS, reversed(TEXTS), strict=True)],
 }
 
 
@@ -74,7 +87,7 @@ def model_of(family: str, task: str, tokenizer: Any, labels: Sequence[str] = (),
     if family == "roberta":
         shape["type_vocab_size"] = 1
     config = getattr(transformers, f"{name}Config")(**shape)
-    config.num_labels = len(labels) or 1 if task != "mask" else 2
+    config.num_labels = 2 if task in ("mask", "answer") else len(labels) or 1
     model = getattr(transformers, name + HEADS.get(task, "ForSequenceClassification"))(config)
     for weight in model.parameters():
         torch.nn.init.normal_(weight, std=0.2)  # far enough from zero that a mistake shows

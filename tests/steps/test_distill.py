@@ -124,6 +124,60 @@ def test_other_tokens_are_refused(taught_teacher: tuple[Path, Path], tmp_path: P
         distilled(*taught_teacher, tmp_path / "student", start="$other", tokenizer={"wordpiece": {"size": 90}})
 
 
+@pytest.mark.parametrize("by", ["activation", "taylor"])
+def test_an_initialisation_sees_the_corpus(taught_teacher: tuple[Path, Path], tmp_path: Path, by: str) -> None:
+    """Prevents an importance by texts that gets none in a recipe, or a taylor without the task's loss."""
+    shape = {"width": 16, "heads": 1, "init": {"importance": {"by": by, "samples": 40}}}
+    folder = distilled(*taught_teacher, tmp_path / "student", student={"bert": shape}, epochs=1)
+    inherited = verify(folder)["about"]["inherited"]
+    assert (inherited["importance"], inherited["samples"], inherited["random"]) == (by, 40, [])
+
+
+def test_principal_directions_come_from_the_corpus(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:
+    """Prevents an svd that falls back to weights in a recipe, where texts are at hand."""
+    shape = {"width": 16, "heads": 2, "init": {"svd": {"samples": 32}}}
+    folder = distilled(*taught_teacher, tmp_path / "student", student={"bert": shape}, epochs=1)
+    assert verify(folder)["about"]["inherited"]["directions"] == "hidden states of 32 texts"
+
+
+def test_a_checkpoint_brings_its_own_tokens(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:
+    """Prevents a ready student that reads the teacher's token ids as other words."""
+    other = small_checkpoint(tmp_path / "other", family="roberta", labels=["bad", "good"])
+    ready = {"checkpoint": {"name": str(other)}}
+    losses = ["logits_kl", {"hidden_mse": {"map": "last"}}]
+    folder = distilled(*taught_teacher, tmp_path / "student", student=ready, losses=losses, epochs=1)
+    one, two = (json.loads((each / "tokenizer.json").read_text()) for each in (folder, other))
+    assert one["model"] == two["model"] and verify(folder)["about"]["tokenizer"]["from"] == str(other)
+    with pytest.raises(InputError, match="leave `tokenizer` out"):
+        distilled(*taught_teacher, tmp_path / "no", student=ready, tokenizer={"byte_bpe": {"size": 300}})
+
+
+def test_a_checkpoint_is_distilled_as_it_is(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:
+    """Prevents a ready student that only opens: it learns, and its record says where it came from."""
+    ready = small_checkpoint(tmp_path / "ready", labels=["good", "bad"])
+    folder = distilled(*taught_teacher, tmp_path / "student", student={"checkpoint": {"name": str(ready)}})
+    about = verify(folder)["about"]
+    assert about["inherited"]["checkpoint"] == str(ready) and about["inherited"]["random"] == ["classifier"]
+    assert about["labels"] == ["bad", "good"]
+
+
+@pytest.mark.parametrize("family", ["albert", "electra", "mpnet", "deberta-v2"])
+def test_teachers_of_other_families(family: str, tmp_path: Path) -> None:
+    """Prevents a family that can be read but not distilled: hidden states and relations always, attention if it can."""
+    corpus = small_corpus(tmp_path / "corpus", train=48)
+    body = small_checkpoint(tmp_path / "body", family)
+    student = {"bert": {"width": 16, "heads": 2, "init": "random"}}
+    losses: list[Any] = ["hard_ce", {"hidden_mse": {"map": "last"}}, "value_relation_kl"]
+    folder = distilled(corpus, body, tmp_path / "student", student=student, losses=losses, epochs=1)
+    assert verify(folder)["about"]["family"] == "bert"
+    attention = [{"attention_mse": {"map": "last"}}]
+    if family in ("mpnet", "deberta-v2"):
+        with pytest.raises(InputError, match="attention cannot be compared"):
+            distilled(corpus, body, tmp_path / "refused", student=student, losses=attention, epochs=1)
+    else:
+        distilled(corpus, body, tmp_path / "compared", student=student, losses=attention, epochs=1)
+
+
 def test_unlabelled_rows_are_distilled_too(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:
     """Prevents unlabelled rows that are read and not trained on, and labels that are missed where there are none."""
     corpus, teacher = taught_teacher

@@ -20,6 +20,9 @@ from tests.quantize.forms import LONGEST, Ears, corpus_of, model_of, rows_of, ru
 ONNX_PAIRS = [
     ("bert", "pair"),
     ("roberta", "tag"),
+    ("distilbert", "embed"),
+    pytest.param("bert", "answer", marks=pytest.mark.slow),
+    pytest.param("roberta", "multilabel", marks=pytest.mark.slow),
     pytest.param("distilbert", "mask", marks=pytest.mark.slow),
     pytest.param("bert", "mask", marks=pytest.mark.slow),
     pytest.param("distilbert", "classify", marks=pytest.mark.slow),
@@ -31,6 +34,9 @@ TORCH_PAIRS = [
     ("distilbert", "regress"),
     ("bert", "tag"),
     ("roberta", "mask"),
+    ("bert", "multilabel"),
+    ("distilbert", "answer"),
+    ("bert", "embed"),
 ]
 
 
@@ -60,7 +66,7 @@ def checked(out: Path, engine: str, task: str) -> dict[str, Any]:
     together, apart = student.logits(inputs), [student.logits([one])[0] for one in inputs]
     assert all(np.array_equal(one, two) for one, two in zip(together, apart, strict=True)), "a text's neighbours count"
     assert parity["rows"] == 40 and 0 < parity["largest_logit_difference"] < 0.5
-    assert task == "regress" or (parity["agreement"] > 0.8 and 0 <= parity["kl"] < 0.05)
+    assert task in ("regress", "embed") or (parity["agreement"] > 0.8 and 0 <= parity["kl"] < 0.05)
     assert facts["weights"]["int8_share"] > 0.9
     assert manifest["measured"]["size"]["this"] > 0 and (out / "README.md").read_text().count("int8")
     return manifest

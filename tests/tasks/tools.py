@@ -18,9 +18,9 @@ def task(name: str, **options: Any) -> Task:
 
 
 def features(one: Task, tokenizer: Any, rows: list[dict[str, Any]], max_length: int = 32) -> list[dict[str, Any]]:
-    """Encoded rows, one dict each."""
+    """Encoded rows, one dict for each feature."""
     columns = one.encode(tokenizer, {name: [row[name] for row in rows] for name in rows[0]}, max_length)
-    return [{name: column[place] for name, column in columns.items()} for place in range(len(rows))]
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -48,7 +48,8 @@ def test_a_pretrained_teacher_learns_in_the_order_of_the_corpus(family: str, tmp
     """The corpus says which index is which label; the checkpoint's defaults must not survive in the config."""
     checkpoint = small_checkpoint(tmp_path / "checkpoint", family)
     corpus = small_corpus(tmp_path / "corpus", labels=("zebra", "ant"))
-    out = taught(str(checkpoint), corpus, tmp_path / "out", epochs=6)
+    gentle = {"epochs": 10, "learning_rate": 1e-3} if family == "mpnet" else {"epochs": 6}  # 5e-3 is too much for it
+    out = taught(str(checkpoint), corpus, tmp_path / "out", **gentle)
     config = json.loads((out / "config.json").read_text())
     assert config["id2label"] == {"0": "zebra", "1": "ant"}
     assert config["label2id"] == {"zebra": 0, "ant": 1}

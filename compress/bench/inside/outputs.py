@@ -9,6 +9,7 @@ import numpy as np
 from compress.bench.inside.state import State
 from compress.bench.inside.timing import timed
 from compress.runtime.inputs import read_inputs
+from compress.runtime.prediction import Found
 
 
 def answer(state: State, rows: list[list[int]], out: str, together: bool = True) -> dict[str, list[float]]:
@@ -17,8 +18,8 @@ def answer(state: State, rows: list[list[int]], out: str, together: bool = True)
     together: a request is one batch, padded to its longest text, as in the latency cells of the corpus mix; otherwise
     the student batches it as it does for an app: one by one where rows would change each other (int8). `out` is an
     .npz of `rows` `[r]`, `counts` `[r]`, `values` `[n, c]` and `words` `[n]`. counts: how many of the outputs belong
-    to each row: the words of a tagged text that the model saw, else 1. words: the number of each output's word in its
-    text, else 0.
+    to each row: the words of a tagged text that the model saw, both texts of a pair to embed, else 1. words: the
+    number of each output's word in its text, else 0.
     """
     kept: dict[int, np.ndarray] = {}
     durations: list[float] = []
@@ -30,9 +31,18 @@ def answer(state: State, rows: list[list[int]], out: str, together: bool = True)
             found.extend(state.student.answers(texts, batch_size=len(texts) if together else None))
 
         durations.append(timed(call, state.synchronize))
-        kept.update((index, np.array(outputs)) for index, (_, outputs) in zip(request, found, strict=True))
+        kept.update((index, _kept(*answer)) for index, answer in zip(request, found, strict=True))
     _write(state, kept, out)
     return {"durations": durations}
+
+
+def _kept(prediction: Any, outputs: np.ndarray) -> np.ndarray:
+    """The raw outputs; of an answer, which has them for every token of every window, the characters that it names."""
+    if isinstance(prediction, Found):
+        # NaN stays NaN, so that no metric is made of a broken student.
+        edges: np.ndarray = np.array([prediction.start, prediction.end]) + 0.0 * outputs.sum()
+        return edges
+    return np.array(outputs)
 
 
 def _write(state: State, kept: dict[int, np.ndarray], out: str) -> None:

@@ -19,7 +19,8 @@ def padding_share(state: State, requests: Sequence[Sequence[Any]]) -> float:
     student = state.student
     real = seen = 0
     for request in requests:
-        lengths = [len(one.ids) for one in student.encoder.encode(read_inputs(request, student.task, None))]
+        parts = student.encoder.parts(read_inputs(request, student.task, None))
+        lengths = [len(one.ids) for own in parts for one in own]
         real += sum(lengths)
         seen += max(lengths) * len(lengths)
     return 1 - real / seen

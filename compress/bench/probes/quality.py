@@ -95,7 +95,7 @@ def _begin(desk: Desk, running: Running) -> None:
     task = desk.task
     columns, why = columns_of(running.opened["labels"], desk.labels)
     running.report["quality"] = {"metric": task.metric, "split": desk.split, "rows": len(desk.rows), "values": {}}
-    if why or not has_gold(desk.rows[0]):
+    if why or not has_gold(desk.rows[0], task):
         _give_up(desk, running, why or f"the task {task.registered_name} is not scored by bench")
     else:
         running.private.update(columns=columns, files=[])
@@ -150,7 +150,7 @@ def _timed(batch: int, blocks: Sequence[Sequence[float]]) -> dict[str, Any]:
 
 def _score(desk: Desk, running: Running, key: str) -> None:
     try:
-        answers = answers_of(running.private["files"], running.private["columns"], desk.rows)
+        answers = answers_of(running.private["files"], running.private["columns"], desk.rows, desk.task)
         found = scored(desk.task, desk.rows, answers, desk.labels, DRAWS)
     except JobError as error:  # NaN among the outputs: no metric is made of it, and the others go on
         _give_up(desk, running, str(error))

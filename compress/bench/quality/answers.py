@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compress.tasks.base import Task
+
 Row = Mapping[str, Any]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -22,7 +24,7 @@ class Answers:
     """By row: `outputs` `[n, c]` in the corpus's label order, the number of each output's word, and the `truth` that
     `Task.score` takes beside them (see `gold_of`)."""
 
-    outputs: list[NDArray[np.float32]]
+    outputs: list[NDArray[Any]]
     words: list[Ints]
     truth: list[NDArray[Any]]
 
@@ -43,10 +45,15 @@ class Units:
         return np.asarray(self.gold == self.said)
 
 
-def answers_of(paths: Sequence[Path], columns: list[int] | None, rows: Sequence[Row]) -> Answers:
+def answers_of(
+    paths: Sequence[Path], columns: list[int] | None, rows: Sequence[Row], task: Task | None = None
+) -> Answers:
     """What the subject's process wrote (`inside/outputs.py`), with the truth of the rows."""
     found = {number: (outputs, words) for path in paths for number, outputs, words in _stored(path, columns)}
     outputs, words = [found[row][0] for row in range(len(rows))], [found[row][1] for row in range(len(rows))]
+    judged = None if task is None else task.judge(rows, outputs)
+    if judged is not None:
+        return Answers(judged[0], words, judged[1])
     return Answers(outputs, words, [gold_of(row, seen) for row, seen in zip(rows, words, strict=True)])
 
 
@@ -86,9 +93,10 @@ def gold_of(row: Row, words: Ints) -> NDArray[Any]:
     return np.asarray([row["label"]], dtype=np.int64)
 
 
-def has_gold(row: Row) -> bool:
-    """Whether a row says what is right."""
-    return any(name in row for name in ("label", "score", "tags"))
+def has_gold(row: Row, task: Task) -> bool:
+    """Whether a row says what is right. Of texts to embed, pairs do."""
+    names = ("label", "score", "tags", "labels", "answers")
+    return any(name in row for name in names) or (task.output == "vector" and task.scorable)
 
 
 def units_of(answers: Answers, rows: Sequence[Row]) -> Units:

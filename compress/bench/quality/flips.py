@@ -9,6 +9,7 @@ import numpy as np
 
 from compress.bench.quality.answers import UNSEEN, Row, Units
 from compress.bench.quality.scored import Scored
+from compress.bench.quality.worse import fallen
 
 MOST = 20
 GAINED = 5  # of the twenty, at most, while there are losses enough
@@ -19,10 +20,11 @@ LOST_KIND, GAINED_KIND = "lost", "gained"
 def flips(rows: Sequence[Row], labels: Sequence[str], mine: Scored, theirs: Scored) -> list[dict[str, Any]]:
     """At most twenty, losses first, each kind by how sure the wrong answer was; one for a text.
 
-    Numbers do not flip: for them, the rows whose error grew most.
+    Numbers, spans and sets of labels do not flip: for them, the rows whose answer got worse most.
     """
     if mine.units is None or theirs.units is None:
-        return _worse(rows, mine, theirs)
+        lines = fallen(rows, labels, mine, theirs)[:MOST]
+        return [{**line, "text": text_of(rows[line["row"]]), "kind": LOST_KIND} for line in lines]
     lost = _units(mine.units, mine.units.right < theirs.units.right)
     gained = _units(theirs.units, mine.units.right > theirs.units.right)
     gained = gained[: max(GAINED, MOST - len(lost))]
@@ -35,7 +37,8 @@ def flips(rows: Sequence[Row], labels: Sequence[str], mine: Scored, theirs: Scor
 
 def text_of(row: Row) -> str:
     """The text of a row, a pair with a bar between, cut to 300 characters."""
-    parts = [" ".join(row["tokens"])] if "tokens" in row else [row["text"], row.get("text_pair")]
+    names = ("question", "context") if "context" in row else ("text", "text_pair")
+    parts = [" ".join(row["tokens"])] if "tokens" in row else [row.get(name) for name in names]
     text = " | ".join(part for part in parts if part is not None)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
@@ -70,17 +73,3 @@ def _name(label: Any, labels: Sequence[str]) -> str:
     if label == UNSEEN:
         return "(cut away)"
     return labels[label] if label < len(labels) else str(label)
-
-
-def _worse(rows: Sequence[Row], mine: Scored, theirs: Scored) -> list[dict[str, Any]]:
-    said, told = (np.array([float(out[0, 0]) for out in s.answers.outputs]) for s in (mine, theirs))
-    gold = np.concatenate(mine.answers.truth).astype(np.float64)
-    grown = np.abs(said - gold) - np.abs(told - gold)
-    return [
-        {
-            "row": int(row), "text": text_of(rows[row]), "label": f"{gold[row]:.4g}", "reference": f"{told[row]:.4g}",
-            "subject": f"{said[row]:.4g}", "kind": LOST_KIND,
-        }
-        for row in np.argsort(-grown, kind="stable")[:MOST]
-        if grown[row] > 0
-    ]  # fmt: skip

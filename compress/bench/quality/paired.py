@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import bdtr
 
 from compress.bench.measures import absent, measure
@@ -15,6 +17,11 @@ from compress.bench.quality.scored import Scored
 from compress.bench.statistics import interval_of
 
 MCNEMAR, BOOTSTRAP = "mcnemar", "bootstrap"
+# What a row's output says, where it is more than one label: the labels, or the characters of a span.
+SAID: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    "labels": lambda output: output > 0,
+    "span": lambda output: output[:, 2:4],
+}
 
 
 def mcnemar(gained: int, lost: int) -> float:
@@ -59,7 +66,12 @@ def exchanged(mine: Units, theirs: Units) -> tuple[int, int]:
 
 
 def agreement(mine: Scored, theirs: Scored) -> dict[str, Any]:
-    """The share of units with the same answer as the reference's, right or wrong."""
+    """The share of units (rows, for label sets and spans) with the same answer as the reference's, right or wrong."""
+    if mine.output in SAID:
+        said, told = (np.concatenate([SAID[mine.output](one) for one in s.answers.outputs]) for s in (mine, theirs))
+        alike, ones = (said == told).all(1).astype(np.float64), np.ones(len(said))
+        form = Sums(by_row(np.arange(len(said)), [alike, ones], len(said)), share)
+        return measure(float(alike.mean()), "share", interval_of(draw({"same": form}, len(said))["same"]), len(said))
     if mine.units is None or theirs.units is None:
         return absent("share", "two numbers are hardly ever the same answer; see the paired drop")
     rows, same = len(mine.answers.outputs), mine.units.said == theirs.units.said

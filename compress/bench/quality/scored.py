@@ -11,6 +11,7 @@ import numpy as np
 from compress.bench.quality.answers import Answers, Floats, Row, Units, units_of
 from compress.bench.quality.draws import draw
 from compress.bench.quality.forms import Form, accuracy, cut_form, label_forms, span_forms, value_forms
+from compress.bench.quality.forms_more import label_set_forms, mean_forms, rank_forms
 from compress.bench.statistics import bootstrap
 from compress.tasks.base import Task
 from compress.tasks.tag import is_bio
@@ -22,7 +23,7 @@ EQUAL = 1e-9
 class Scored:
     """One subject's scores. units: None for a task without labels. forms: the metrics that could be drawn fast.
 
-    draws: of every metric, over the same draws of rows for every subject.
+    output: of the task. draws: of every metric, over the same draws of rows for every subject.
     """
 
     answers: Answers
@@ -30,6 +31,7 @@ class Scored:
     forms: dict[str, Form]
     scores: dict[str, float]
     draws: dict[str, Floats]
+    output: str = ""
 
 
 def scored(task: Task, rows: Sequence[Row], answers: Answers, labels: Sequence[str], slow_draws: int) -> Scored:
@@ -45,7 +47,7 @@ def scored(task: Task, rows: Sequence[Row], answers: Answers, labels: Sequence[s
     draws = draw(forms, len(rows))
     if set(scores) - set(forms):
         draws = {**_slowly(task, answers, labels, slow_draws), **draws}
-    return Scored(answers, units, forms, scores, draws)
+    return Scored(answers, units, forms, scores, draws, task.output)
 
 
 def _forms(task: Task, answers: Answers, units: Units | None, labels: Sequence[str]) -> dict[str, Form]:
@@ -56,7 +58,13 @@ def _forms(task: Task, answers: Answers, units: Units | None, labels: Sequence[s
             fast["cut"] = cut_form(units, rows)
             fast |= span_forms(answers, labels) if is_bio(labels) else {}
         return fast
-    if task.output == "value":
+    if task.output == "labels":
+        return label_set_forms(np.concatenate(answers.outputs), np.concatenate(answers.truth))
+    if task.output == "span":
+        return mean_forms({"exact": 0, "f1": 1}, np.concatenate(answers.outputs))
+    if task.output == "vector" and task.metric == "mrr":
+        return rank_forms(np.concatenate(answers.outputs)[:, 0])
+    if task.output in ("value", "vector"):
         said = np.array([outputs[0, 0] for outputs in answers.outputs], dtype=np.float64)
         return value_forms(said, np.concatenate(answers.truth).astype(np.float64))
     return {}

@@ -98,6 +98,8 @@ def _compared(one: Slice, mine: Form, theirs: Form) -> dict[str, Any]:
 def _texts(row: Row) -> list[str]:
     if "tokens" in row:
         return list(row["tokens"])
+    if "context" in row:
+        return [row["question"], row["context"]]
     return [row["text"], *([row["text_pair"]] if row.get("text_pair") is not None else [])]
 
 

@@ -45,7 +45,7 @@ class _ByUncertainty(Balancer):
 
     def forward(self, weights: Sequence[float], terms: Sequence[Tensor], parameters: Sequence[Tensor]) -> Tensor:
         """The sum of weight * (exp(-s) * term + s)."""
-        variances = _Faster.apply(self.bias, self.speed)
+        variances = _Faster.apply(self.bias, self.speed)  # type: ignore[no-untyped-call]
         parts = zip(weights, variances, terms, strict=True)
         return torch.stack([w * ((-s).exp() * t + s) for w, s, t in parts]).sum()
 

@@ -16,12 +16,16 @@ from safetensors import SafetensorError
 
 from compress.core.errors import InputError
 from compress.runtime.engines.base import Engine
+from compress.runtime.engines.torch_output import one_output
 
 AUTO_CLASSES = {
     "classify": "AutoModelForSequenceClassification",
     "regress": "AutoModelForSequenceClassification",
     "tag": "AutoModelForTokenClassification",
     "mask": "AutoModelForMaskedLM",
+    "multilabel": "AutoModelForSequenceClassification",
+    "answer": "AutoModelForQuestionAnswering",
+    "embed": "AutoModel",
 }
 FORMATS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -54,12 +58,19 @@ class TorchEngine(Engine):
             raise InputError(f"device: {device!r} is asked for, and torch sees no CUDA device; use cpu")
         torch.set_num_threads(threads)
         if about["engine"]["torch"].get("dtype", "float32") == "int8":
-            return cls(_int8(folder, about, device).to(device).eval(), "int8", threads, device)
+            int8 = _int8(folder, about, device).to(device).eval()
+            return cls(int8, "int8", threads, device, one_output(int8, about["task"]))
         form = next((FORMATS[name] for name in variants if name in FORMATS), torch.float32)
         if "compile" in variants:
             _check_compiler(device)
         model = _float(folder, about, form).to(device).eval()
-        return cls(model, str(model.dtype).removeprefix("torch."), threads, device, _faster(model, variants))
+        return cls(
+            model,
+            str(model.dtype).removeprefix("torch."),
+            threads,
+            device,
+            _faster(one_output(model, about["task"]), variants),
+        )
 
     @classmethod
     def imports(cls, family: str, variants: Sequence[str] = ()) -> None:
@@ -74,7 +85,7 @@ class TorchEngine(Engine):
             importlib.import_module("torch._inductor.compile_fx")
 
     def run(self, batch: dict[str, np.ndarray]) -> np.ndarray:
-        """Logits of the model."""
+        """Logits of the model; what `one_output` makes of it for answers and embeddings."""
         with torch.inference_mode():
             return self._array(self.call(**self._tensors(batch)).logits)
 
@@ -133,8 +144,10 @@ def _float(folder: Path, about: dict[str, Any], form: torch.dtype) -> Any:
         told.set_verbosity(level)
         if bars:
             told.enable_progress_bar()  # type: ignore[no-untyped-call]
-    if report["missing_keys"]:
-        names = ", ".join(sorted(report["missing_keys"])[:3])
+    # The pooler stands behind the hidden states that an embedding is made of, and many such checkpoints lack it.
+    missing = [name for name in report["missing_keys"] if task != "embed" or not name.startswith("pooler.")]
+    if missing:
+        names = ", ".join(sorted(missing)[:3])
         raise InputError(
             f"{folder}: lacks weights that the model needs ({names}), which would be random; train it first"
         )

@@ -1,0 +1,44 @@
+"""ALBERT (Lan et al. 2020, arXiv 1909.11942): factorized embeddings, and one stored layer that runs many times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from compress.anatomy.base import ANATOMIES, Anatomy
+
+
+@ANATOMIES.register("albert")
+class Albert(Anatomy):
+    """Post-norm encoder whose layers share their weights; the embedding norm acts in the small space."""
+
+    embeddings: ClassVar[str] = "embeddings"
+    word_embeddings: ClassVar[str] = "embeddings.word_embeddings"
+    position_embeddings: ClassVar[str] = "embeddings.position_embeddings"
+    token_type_embeddings: ClassVar[str] = "embeddings.token_type_embeddings"
+    embedding_norm: ClassVar[str] = "embeddings.LayerNorm"
+    embedding_projection: ClassVar[str] = "encoder.embedding_hidden_mapping_in"
+    layers: ClassVar[str] = "encoder.albert_layer_groups"
+    query: ClassVar[str] = "attention.query"
+    key: ClassVar[str] = "attention.key"
+    value: ClassVar[str] = "attention.value"
+    attention_output: ClassVar[str] = "attention.dense"
+    attention_norm: ClassVar[str] = "attention.LayerNorm"
+    ffn_in: ClassVar[str] = "ffn"
+    ffn_out: ClassVar[str] = "ffn_output"
+    ffn_norm: ClassVar[str] = "full_layer_layer_norm"
+    pooler: ClassVar[str] = "pooler"
+    mask_dense: ClassVar[str] = "predictions.dense"
+    mask_norm: ClassVar[str] = "predictions.LayerNorm"
+    mask_bias: ClassVar[str] = "predictions.bias"
+
+    def layer_list(self, model: PreTrainedModel) -> Sequence[nn.Module]:
+        """One entry for each application: `num_hidden_layers` runs over the groups, each group's inner layers."""
+        groups = model.base_model.get_submodule(self.layers)
+        assert isinstance(groups, nn.ModuleList)
+        runs = int(model.config.num_hidden_layers)
+        chosen = [groups[int(run / (runs / len(groups)))].get_submodule("albert_layers") for run in range(runs)]
+        return [layer for group in chosen for layer in group.children()]

@@ -1,0 +1,33 @@
+"""DeBERTa v2 and v3 (He et al. 2021, arXiv 2006.03654, 2111.09543): content and relative position attend apart."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from compress.anatomy.base import ANATOMIES
+from compress.anatomy.bert import Bert
+
+
+@ANATOMIES.register("deberta-v2")
+class DebertaV2(Bert):
+    """Scores have two terms more than q k^T, from a table of relative positions that every layer projects."""
+
+    query: ClassVar[str] = "attention.self.query_proj"
+    key: ClassVar[str] = "attention.self.key_proj"
+    value: ClassVar[str] = "attention.self.value_proj"
+    pooler: ClassVar[str] = ""
+    hidden_pooler: ClassVar[str] = "pooler.dense"
+    mask_dense: ClassVar[str] = "cls.predictions.transform.dense"
+    mask_norm: ClassVar[str] = "cls.predictions.transform.LayerNorm"
+    mask_bias: ClassVar[str] = "cls.predictions.bias"
+    scores_lack: ClassVar[str] = "terms between content and relative positions"
+
+    def state_part(self, model: PreTrainedModel, layer: int) -> nn.Module:
+        """Where v2 has a convolution beside its first layer, that gives the first state."""
+        beside = getattr(model.base_model.encoder, "conv", None)
+        if layer == 1 and isinstance(beside, nn.Module):
+            return beside
+        return super().state_part(model, layer)

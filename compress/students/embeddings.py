@@ -1,0 +1,167 @@
+"""A teacher's embeddings as its layers see them, and how a student's tables start from them.
+
+Students may have tables as wide as their layers, or factorized ones (ALBERT, ELECTRA): narrow tables, a norm in the
+narrow space, then a projection. The norm in between makes the factorization by singular values an approximation, except
+where nothing is cut.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from compress.anatomy.base import Anatomy, anatomy_of
+from compress.students.filling import Filling
+from compress.students.narrowing import Narrowing, narrowed_norm
+from compress.students.spectrum import across_ones, centred, principal
+
+SAMPLE = 4096
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Embeddings in the hidden space: the first layer reads gain * normalised(word + position + type) + shift.
+
+    words `[v, d]`, positions `[n, d]` from the first that a token takes, types `[t, d]` or None; gain, shift `[d]`.
+    exact: whether that is what the teacher computes, rather than near it.
+    """
+
+    words: Tensor
+    positions: Tensor
+    types: Tensor | None
+    gain: Tensor
+    shift: Tensor
+    exact: bool = True
+
+    def without_types(self) -> Tables:
+        """Type 0 added to the positions, which leaves the sum for a single text what it was."""
+        return self if self.types is None else replace(self, positions=self.positions + self.types[0], types=None)
+
+
+def tables_of(teacher: PreTrainedModel) -> Tables:
+    """The tables of a model; factorized ones multiplied out, with one gain for all tokens in place of their own."""
+    anatomy, body = anatomy_of(teacher), teacher.base_model
+
+    def held(name: str) -> Tensor:
+        return body.get_parameter(name).detach()
+
+    words = held(f"{anatomy.word_embeddings}.weight")
+    positions = held(f"{anatomy.position_embeddings}.weight")[anatomy.position_offset :]
+    types = held(f"{anatomy.token_type_embeddings}.weight") if anatomy.token_type_embeddings else None
+    gain, shift = (held(f"{anatomy.embedding_norm}.{kind}") for kind in ("weight", "bias"))
+    projection = anatomy.projection(teacher)
+    if projection is None:
+        return Tables(words, positions, types, gain, shift)
+    matrix, bias = projection.weight.detach(), projection.bias.detach()
+
+    def wide(table: Tensor) -> Tensor:
+        return (centred(table).float() * gain) @ matrix.T
+
+    sums = words[:SAMPLE] + positions[0] + (0 if types is None else types[0])
+    before, after = centred(sums), centred(wide(sums))
+    lengths = after.square().mean(1).sqrt() / before.square().mean(1).sqrt().clamp(min=1e-12)
+    return Tables(
+        words=wide(words),
+        positions=wide(positions),
+        types=None if types is None else wide(types),
+        gain=lengths.mean().float().expand(len(bias)).clone(),
+        shift=matrix @ shift + bias,
+        exact=False,
+    )
+
+
+def table_moments(tables: Tables) -> Tensor:
+    """`[d, d]` second moments of the centred tables, float64; each token takes one row of each table."""
+    rows = [centred(table) for table in (tables.words, tables.positions, tables.types) if table is not None]
+    return torch.stack([table.T @ table / len(table) for table in rows]).sum(0)
+
+
+@dataclass(frozen=True)
+class Tied:
+    """How a masked-token head's outputs go over to meet the student's tables: times `[x, e]`, the norm times gain."""
+
+    space: Tensor
+    gain: float = 1.0
+
+
+@torch.no_grad()
+def fill_embeddings(
+    fill: Filling, teacher: PreTrainedModel, student: PreTrainedModel, narrowing: Narrowing
+) -> tuple[list[str], Tied | None]:
+    """Word, position and type embeddings, their norm, and the projection of factorized ones.
+
+    Returns facts for the manifest, and what the masked-token head needs (None for tables that were multiplied out).
+    """
+    one, two = anatomy_of(teacher), anatomy_of(student)
+    theirs, mine = one.projection(teacher), two.projection(student)
+    same = theirs is not None and mine is not None and theirs.in_features == mine.in_features
+    tables = tables_of(teacher)
+    if same:
+        assert theirs is not None and mine is not None
+        _fill_raw(fill, teacher, student)
+        fill(mine.weight, narrowing.hidden.T @ theirs.weight)
+        fill(mine.bias, theirs.bias @ narrowing.hidden)
+        facts = ["embedding tables and their norm, as they are", "projection to the width"]
+        return facts, Tied(torch.eye(mine.in_features))
+    facts = [] if tables.exact else ["the teacher's factorized tables, multiplied out (nearly)"]
+    if tables.types is not None and not two.token_type_embeddings:
+        tables = tables.without_types()
+        facts.append("token type 0, added to the positions")
+    if mine is None:
+        space, longer = narrowing.hidden, narrowing.gain
+        _fill_tables(fill, student, tables, space)
+        gain, shift = narrowed_norm(tables.gain, tables.shift, space, longer)
+    else:
+        space, kept = factors(tables, mine.in_features)
+        _fill_tables(fill, student, tables, space)
+        gain, shift = torch.ones(mine.in_features), torch.zeros(mine.in_features)
+        longer = math.sqrt(len(space) * kept / mine.in_features)
+        fill(mine.weight, narrowing.hidden.T @ (longer * tables.gain[:, None] * space))
+        fill(mine.bias, tables.shift @ narrowing.hidden)
+        facts.append(f"tables and projection by singular values, {kept:.1%} of their energy")
+    norm = student.base_model.get_submodule(two.embedding_norm)
+    fill(norm.get_parameter("weight"), gain)
+    fill(norm.get_parameter("bias"), shift)
+    done = ["word embeddings", "position embeddings", "embedding norm", *_types(tables, two), *facts]
+    return done, Tied(space, longer) if tables.exact else None
+
+
+def factors(tables: Tables, size: int) -> tuple[Tensor, float]:
+    """`[d, size]` map T of the tables into a narrow space, and the share of their energy that it keeps.
+
+    Rows of `centred(table) @ T` have the mean 0, so that a norm there does nothing but set their length.
+    """
+    found = principal(table_moments(tables), min(size, len(tables.gain)) - 1)
+    basis = across_ones(size)[:, : found.columns.shape[1]]
+    return (found.columns @ basis.T).float(), found.kept
+
+
+def _types(tables: Tables, student: Anatomy) -> list[str]:
+    if not student.token_type_embeddings:
+        return []
+    return ["token types" if tables.types is not None else "token types, all zero: the teacher has none"]
+
+
+def _fill_tables(fill: Filling, student: PreTrainedModel, tables: Tables, space: Tensor) -> None:
+    anatomy, body = anatomy_of(student), student.base_model
+    fill(body.get_parameter(f"{anatomy.word_embeddings}.weight"), tables.words @ space)
+    positions = body.get_parameter(f"{anatomy.position_embeddings}.weight")
+    fill.rows(positions, anatomy.position_offset, tables.positions @ space)
+    if anatomy.token_type_embeddings:
+        types = body.get_parameter(f"{anatomy.token_type_embeddings}.weight")
+        fill.rows(types, 0, torch.zeros_like(types) if tables.types is None else tables.types @ space)
+
+
+def _fill_raw(fill: Filling, teacher: PreTrainedModel, student: PreTrainedModel) -> None:
+    """Factorized tables of the same width, without multiplying them out."""
+    one, two = anatomy_of(teacher), anatomy_of(student)
+    source, target = teacher.base_model, student.base_model
+    for kind in ("weight", "bias"):
+        fill(target.get_parameter(f"{two.embedding_norm}.{kind}"), source.get_parameter(f"{one.embedding_norm}.{kind}"))
+    for name in ("word_embeddings", "position_embeddings", "token_type_embeddings"):
+        theirs, mine = (f"{getattr(anatomy, name)}.weight" for anatomy in (one, two))
+        fill.rows(target.get_parameter(mine), 0, source.get_parameter(theirs))

@@ -1,0 +1,206 @@
+"""Sentence embeddings: texts with near meanings get near vectors (Reimers and Gurevych 2019, arXiv:1908.10084)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field, model_validator
+from scipy.stats import pearsonr, spearmanr
+from torch import Tensor
+from torch.nn import functional
+
+from compress.runtime.engines.torch_output import pooled
+from compress.tasks.base import TASKS, Features, Row, Task
+from compress.tasks.batch import finite, pad, text_of, tokenized
+from compress.tasks.regress import correlation, number_of
+from compress.tasks.retrieval import ranks, retrieval_scores
+
+ALONE = -1
+
+
+@TASKS.register("embed")
+class Embed(Task):
+    """A body without a head; a text's embedding is its pooled last hidden state.
+
+    Three kinds of corpus: pairs with a score (`text_pair`, `target`: Spearman of the cosines, STS), pairs that belong
+    together (`text_pair`: queries and what should be found; MRR, recall, nDCG over the split's texts), and single texts
+    to distil on, which nothing is scored on. A pair is one feature and two rows `[b]` of a batch.
+    """
+
+    auto_class: ClassVar[str] = "AutoModel"
+    output: ClassVar[str] = "vector"
+
+    text: str = Field("text", description="column of the text, or of the query")
+    text_pair: str | None = Field(None, description="column of the second text, or of what the query should find")
+    target: str | None = Field(None, description="column of the pair's similarity, a number")
+    lowest: float = Field(0.0, description="similarity of texts that have nothing in common")
+    highest: float | None = Field(None, description="similarity of texts that mean the same (5 in STS-B)")
+    pooling: Literal["mean", "cls", "max"] = Field("mean", description="over a text's tokens; cls: its first token")
+    normalize: bool = Field(True, description="scale every embedding to length 1")
+    temperature: float = Field(0.05, gt=0, le=10, description="of the contrastive loss on pairs without a score")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Embed:
+        if self.target is not None and self.text_pair is None:
+            raise ValueError("target: a similarity is one of two texts; name the second with `text_pair`")
+        if self.target is not None and self.highest is None:
+            raise ValueError("highest: say which number in `target` means that two texts say the same, such as 5")
+        if self.highest is not None and self.highest <= self.lowest:
+            raise ValueError(f"highest: expected more than lowest ({self.lowest:g}), came {self.highest:g}")
+        return self
+
+    @property
+    def metric(self) -> str:  # type: ignore[override]
+        """Spearman's correlation where pairs have scores, else the mean reciprocal rank."""
+        return "mrr" if self.target is None else "spearman"
+
+    @property
+    def labelled(self) -> bool:  # type: ignore[override]
+        """Whether rows say what is right: pairs do."""
+        return self.text_pair is not None
+
+    @property
+    def scorable(self) -> bool:
+        """Pairs can be scored, single texts cannot."""
+        return self.text_pair is not None
+
+    def sources(self) -> dict[str, str]:
+        """Normalised column to source column."""
+        pair = {} if self.text_pair is None else {"text_pair": self.text_pair}
+        return {"text": self.text, **pair, **({} if self.target is None else {"score": self.target})}
+
+    def label_values(self, row: Row) -> list[Any]:
+        """None: a similarity is no label."""
+        return []
+
+    def normalise(self, row: Row, index: Mapping[Any, int]) -> dict[str, Any]:
+        """`text`, and what the row has of `text_pair` and `score`. Raises ValueError for a row that cannot be used."""
+        out: dict[str, Any] = {"text": text_of(row, self.text)}
+        if self.text_pair is not None and self.text_pair in row:
+            out["text_pair"] = text_of(row, self.text_pair)
+        if self.target is not None and self.target in row:
+            score = number_of(row[self.target], self.target)
+            if self.highest is not None and not self.lowest <= score <= self.highest:
+                raise ValueError(
+                    f"column {self.target!r}: {score:g} is not between lowest ({self.lowest:g}) and "
+                    f"highest ({self.highest:g})"
+                )
+            out["score"] = score
+        return out
+
+    def encode(self, tokenizer: Any, rows: Mapping[str, Sequence[Any]], max_length: int) -> Features:
+        """Token ids of each text and, in `second`, of its pair; `labels`, the score from 0 to 1 or NaN without."""
+        texts = list(rows["text"])
+        features = tokenized(tokenizer, texts, None, max_length)
+        pairs = list(rows.get("text_pair") or [None] * len(texts))
+        there = [at for at, pair in enumerate(pairs) if pair is not None]
+        seconds = tokenized(tokenizer, [pairs[at] for at in there], None, max_length)["input_ids"] if there else []
+        by_place = dict(zip(there, seconds, strict=True))
+        features["second"] = [by_place.get(at) for at in range(len(texts))]
+        features["texts"] = list(zip(texts, pairs, strict=True))
+        if there:
+            scores = rows.get("score") or [None] * len(texts)
+            features["labels"] = [self._scaled(score) for score in scores]
+        return features
+
+    def _scaled(self, score: float | None) -> float:
+        if score is None or self.highest is None:
+            return float("nan")
+        return (float(score) - self.lowest) / (self.highest - self.lowest)
+
+    def collate(
+        self, features: Sequence[Mapping[str, Any]], pad_id: int, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Every text as a row, a pair as two neighbours; `outputs` and `groups` (the pair's number) are `[b]`.
+
+        `labels` `[b, 2]` float32: the pair's number (-1 for a text alone) and its score (NaN for none).
+        """
+        texts: list[Mapping[str, Any]] = []
+        labels: list[list[float]] = []
+        groups: list[int] = []
+        for number, feature in enumerate(features):
+            both = [feature["input_ids"]] + ([feature["second"]] if feature.get("second") is not None else [])
+            for ids in both:
+                types = {"token_type_ids": [0] * len(ids)} if "token_type_ids" in feature else {}
+                texts.append({"input_ids": ids, **types})
+                score = feature.get("labels")
+                labels.append([number if len(both) > 1 else ALONE, float("nan") if score is None else score])
+                groups.append(number)
+        batch = pad(texts, pad_id)
+        batch["outputs"] = torch.ones(len(texts), dtype=torch.bool)
+        batch["groups"] = torch.tensor(groups, dtype=torch.long)
+        if any(number != ALONE for number, _ in labels):
+            batch["labels"] = torch.tensor(labels, dtype=torch.float32)
+        return batch
+
+    def hard_loss(self, logits: Tensor, labels: Tensor, outputs: Tensor) -> Tensor:
+        """Of embeddings `[b, d]`: squared error of cosines and scores; for pairs without scores InfoNCE in the batch.
+
+        InfoNCE (van den Oord et al. 2018, arXiv:1807.03748): each first text must pick its own second text among the
+        second texts of the batch. 0 for a batch without pairs.
+        """
+        first, second, scores = _pairs(logits.float(), labels)
+        if not len(first):
+            return logits.sum() * 0.0
+        first, second = functional.normalize(first, dim=-1), functional.normalize(second, dim=-1)
+        scored = ~scores.isnan()
+        if scored.any():
+            return functional.mse_loss((first * second).sum(-1)[scored], scores[scored])
+        return functional.cross_entropy(first @ second.T / self.temperature, torch.arange(len(first)).to(first.device))
+
+    def read(self, outputs: Any, batch: Mapping[str, Tensor]) -> Tensor:
+        """The embeddings `[b, d]`."""
+        return self.pool(outputs.last_hidden_state, batch["attention_mask"])
+
+    def pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """One vector `[b, d]` for each text, as `pooling` and `normalize` say."""
+        return pooled(hidden, mask.to(hidden.device), self.pooling, self.normalize)
+
+    def flatten(self, logits: Tensor, labels: Tensor, outputs: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Embeddings of the pairs side by side `[n, 2 d]`, and their scores `[n]`; texts alone give nothing."""
+        first, second, scores = _pairs(logits.detach().float(), labels)
+        return torch.cat([first, second], dim=-1).cpu().numpy(), scores.cpu().numpy()
+
+    def by_row(
+        self, features: Sequence[Mapping[str, Any]], outputs: Sequence[np.ndarray], labels: Sequence[np.ndarray]
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """One number for each pair, the cosine or the rank of the second text, as `judge` does."""
+        rows = [dict(zip(("text", "text_pair"), feature["texts"], strict=True)) for feature in features]
+        numbers, _ = self.judge(rows, [np.reshape(one, (2, -1)) for one in outputs])
+        return numbers, list(labels)
+
+    def judge(self, rows: Sequence[Row], outputs: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """From both embeddings `[2, d]` of each row its cosine or, without `target`, its rank, `[1, 1]`; the score."""
+        stacked = finite(np.stack(list(outputs)).astype(np.float64), "values of embeddings")
+        if self.target is None:
+            found = ranks(stacked[:, 0], stacked[:, 1], [r["text"] for r in rows], [r["text_pair"] for r in rows])
+        else:
+            lengths = np.linalg.norm(stacked, axis=-1).prod(-1)
+            found = (stacked[:, 0] * stacked[:, 1]).sum(-1) / np.maximum(lengths, 1e-12)
+        truth = [self._scaled(row.get("score")) for row in rows]
+        return [np.array([[one]]) for one in found], [np.array([one]) for one in truth]
+
+    def score(self, logits: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> dict[str, float]:
+        """`spearman` and `pearson` of cosines, or `mrr`, `recall@1`, `recall@10`, `ndcg@10` of ranks, each `[n, 1]`."""
+        found = finite(logits, "values")[:, 0].astype(np.float64)
+        if self.target is None:
+            return retrieval_scores(found)
+        return {
+            "spearman": correlation(spearmanr, found, labels.astype(np.float64)),
+            "pearson": correlation(pearsonr, found, labels.astype(np.float64)),
+        }
+
+    def chance(self, labels: np.ndarray) -> float:
+        """Of equal embeddings: a correlation of 0, or the reciprocal of the middle rank."""
+        return 0.0 if self.target is not None else 2 / (1 + len(labels))
+
+
+def _pairs(vectors: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """First and second embeddings `[n, d]` of the pairs in a batch, and their scores `[n]`."""
+    paired = labels[:, 0] != ALONE
+    found = vectors[paired.to(vectors.device)]
+    both = found.reshape(len(found) // 2, 2, found.shape[-1])
+    return both[:, 0], both[:, 1], labels[paired][::2, 1]
