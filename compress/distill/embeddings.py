@@ -68,25 +68,22 @@ def _moved(old: Tensor, pieces: dict[int, list[int]], rows: int) -> Tensor:
     return torch.where(counts > 0, new / counts.clamp(min=1), drawn)
 
 
-def _move_head(
-    teacher: PreTrainedModel, moved: PreTrainedModel, pieces: dict[int, list[int]], words: nn.Module
-) -> None:
+def _move_head(teacher: Any, moved: Any, pieces: dict[int, list[int]], words: nn.Embedding) -> None:
     """The output side of a masked-token head: tied to the embeddings, or moved as they are; and its bias."""
-    decoder, tied = moved.get_output_embeddings(), teacher.get_output_embeddings()
-    if decoder is None or tied is None:
+    before, decoder = teacher.get_output_embeddings(), moved.get_output_embeddings()
+    if before is None:
         return
-    rows = len(words.weight)  # type: ignore[arg-type]
-    same = tied.weight is _table(teacher)
-    decoder.weight = words.weight if same else nn.Parameter(_moved(tied.weight, pieces, rows))  # type: ignore[arg-type]
-    decoder.out_features = rows  # type: ignore[assignment]
-    if getattr(decoder, "bias", None) is None:
+    rows = words.num_embeddings
+    tied = before.weight is _table(teacher)
+    decoder.weight = words.weight if tied else nn.Parameter(_moved(before.weight, pieces, rows))
+    decoder.out_features = rows
+    if getattr(before, "bias", None) is None:
         return
-    bias = nn.Parameter(_moved(decoder.bias, pieces, rows))  # type: ignore[arg-type]
-    decoder.bias = bias
+    decoder.bias = nn.Parameter(_moved(before.bias, pieces, rows))
     name = anatomy_of(teacher).mask_bias
     if name:
         parent, _, last = name.rpartition(".")
-        setattr(moved.get_submodule(parent), last, bias)
+        setattr(moved.get_submodule(parent), last, decoder.bias)
 
 
 def _name_ids(config: Any, tokenizer: Any) -> None:
