@@ -24,10 +24,8 @@ def with_vocabulary(teacher: PreTrainedModel, theirs: Any, mine: Any) -> tuple[P
     A new token gets the mean of the teacher's embeddings of the pieces that its text splits into under `theirs`:
     `copied` counts tokens of one piece, `averaged` of several, `random` of none (drawn with the mean and deviation of
     the teacher's, from torch's global generator). A masked-token head's bias moves the same way. All other weights are
-    the teacher's own, not copies; the teacher stays as it is. Raises InputError for a padding id that the family
-    cannot count positions from.
+    the teacher's own, not copies; the teacher stays as it is.
     """
-    _check_padding(teacher, mine)
     rows = max(mine.get_vocab().values()) + 1
     pieces = pieces_of(mine, theirs)
     copied = {id(weight): weight for weight in (*teacher.parameters(), *teacher.buffers())}
@@ -43,12 +41,14 @@ def with_vocabulary(teacher: PreTrainedModel, theirs: Any, mine: Any) -> tuple[P
     return moved, {"copied": counts.count(1), "averaged": several, "random": counts.count(0)}
 
 
-def _check_padding(teacher: PreTrainedModel, mine: Any) -> None:
-    offset = anatomy_of(teacher).position_offset
-    if offset and mine.pad_token_id != offset - 1:
+def check_padding(student: PreTrainedModel, tokenizer: Any) -> None:
+    """Raises InputError for a tokenizer whose padding id the student's family cannot count positions from."""
+    offset = anatomy_of(student).position_offset
+    if offset and tokenizer.pad_token_id != offset - 1:
         raise InputError(
-            f"models of the family {teacher.config.model_type} count positions from a padding id of {offset - 1}, and "
-            f"the student's tokenizer pads with {mine.pad_token_id}; use `tokenizer: byte_bpe`, or one that pads so"
+            f"models of the family {student.config.model_type} count positions from a padding id of {offset - 1}, and "
+            f"the student's tokenizer pads with {tokenizer.pad_token_id}; use `tokenizer: byte_bpe`, another one that "
+            f"pads so, or a student of another family (distilbert)"
         )
 
 
@@ -68,25 +68,22 @@ def _moved(old: Tensor, pieces: dict[int, list[int]], rows: int) -> Tensor:
     return torch.where(counts > 0, new / counts.clamp(min=1), drawn)
 
 
-def _move_head(
-    teacher: PreTrainedModel, moved: PreTrainedModel, pieces: dict[int, list[int]], words: nn.Module
-) -> None:
+def _move_head(teacher: Any, moved: Any, pieces: dict[int, list[int]], words: nn.Embedding) -> None:
     """The output side of a masked-token head: tied to the embeddings, or moved as they are; and its bias."""
-    decoder, tied = moved.get_output_embeddings(), teacher.get_output_embeddings()
-    if decoder is None or tied is None:
+    before, decoder = teacher.get_output_embeddings(), moved.get_output_embeddings()
+    if before is None:
         return
-    rows = len(words.weight)  # type: ignore[arg-type]
-    same = tied.weight is _table(teacher)
-    decoder.weight = words.weight if same else nn.Parameter(_moved(tied.weight, pieces, rows))  # type: ignore[arg-type]
-    decoder.out_features = rows  # type: ignore[assignment]
-    if getattr(decoder, "bias", None) is None:
+    rows = words.num_embeddings
+    tied = before.weight is _table(teacher)
+    decoder.weight = words.weight if tied else nn.Parameter(_moved(before.weight, pieces, rows))
+    decoder.out_features = rows
+    if getattr(before, "bias", None) is None:
         return
-    bias = nn.Parameter(_moved(decoder.bias, pieces, rows))  # type: ignore[arg-type]
-    decoder.bias = bias
+    decoder.bias = nn.Parameter(_moved(before.bias, pieces, rows))
     name = anatomy_of(teacher).mask_bias
     if name:
         parent, _, last = name.rpartition(".")
-        setattr(moved.get_submodule(parent), last, bias)
+        setattr(moved.get_submodule(parent), last, decoder.bias)
 
 
 def _name_ids(config: Any, tokenizer: Any) -> None:

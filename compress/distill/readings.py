@@ -26,10 +26,12 @@ class Reading:
     byte-level and SentencePiece tokens count the space before a word and WordPiece does not. roles: empty for a token
     of the text, else what a special token is for and where it stands. words: the word of a token where words were
     given one by one, else -1. known: false for the unknown token. bounds: where each text begins and ends.
+    row: which row it is; a row that is read in windows has several readings.
     """
 
     text: str
     bounds: list[tuple[int, int]]
+    row: int = 0
     ids: list[int] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)

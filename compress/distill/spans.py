@@ -76,8 +76,14 @@ def coverage_of(rows: Iterable[tuple[Reading, Reading]]) -> Coverage:
         for side, reading, numbers in ((0, mine, found.mine), (1, theirs, found.theirs)):
             inside = [number >= 0 for number, role in zip(numbers, reading.roles, strict=True) if not role]
             tokens[side] += (len(inside), sum(inside))
-    parts = [_share(shared, read), *(_share(int(inside), int(total)) for total, inside in tokens)]
-    return Coverage(seen, *(round(part, 4) for part in parts), round(_share(spans, seen), 2))
+    (mine_all, mine_in), (their_all, their_in) = tokens.tolist()
+    return Coverage(
+        rows=seen,
+        characters=round(_share(shared, read), 4),
+        student_tokens=round(_share(mine_in, mine_all), 4),
+        teacher_tokens=round(_share(their_in, their_all), 4),
+        spans=round(_share(spans, seen), 2),
+    )
 
 
 def _special(mine: Reading, theirs: Reading) -> Iterator[tuple[list[int], list[int]]]:

@@ -14,7 +14,7 @@ from compress.corpora.running_text import corpus_texts
 from compress.corpora.tokenizers.base import TokenizerTraining
 from compress.distill.align import Interpreter
 from compress.distill.checks import check_vocabulary
-from compress.distill.embeddings import with_vocabulary
+from compress.distill.embeddings import check_padding, with_vocabulary
 from compress.distill.spelling import same_tokens
 from compress.tasks.base import Task
 from compress.train.facts import model_inputs
@@ -39,8 +39,12 @@ class StudentTokens:
         return model
 
     def settle(self, student: PreTrainedModel, inherited: dict[str, Any]) -> None:
-        """Have the tokenizer give what the built student reads, and say so if it took no embeddings over."""
+        """Have the tokenizer give what the built student reads, and say so if it took no embeddings over.
+
+        Raises InputError for a padding id that the student's family cannot work with.
+        """
         if self.own:
+            check_padding(student, self.tokenizer)
             self.tokenizer.model_input_names = model_inputs(student, self.tokenizer)
             if "embeddings" not in inherited:
                 self.facts.pop("embeddings", None)

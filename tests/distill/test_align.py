@@ -24,8 +24,10 @@ from compress.losses.hidden_cosine import HiddenCosine
 from compress.losses.hidden_mse import HiddenMSE
 from compress.losses.logits_kl import LogitsKL
 from compress.losses.logits_mse import LogitsMSE
+from compress.tasks.answer import Answer
 from compress.tasks.base import Task
 from compress.tasks.classify import Classify
+from compress.tasks.embed import Embed
 from compress.tasks.features import collator, encode_rows
 from compress.tasks.mask import Mask
 from compress.tasks.tag import Tag
@@ -42,11 +44,20 @@ TAGGED: list[dict[str, Any]] = [
     {"tokens": ["don't", "\u0000", "stop", "the", "world"], "tags": [2, 1, 0, 1, 2]},
 ]
 TEXTS: list[dict[str, Any]] = [{"text": "Playing a cafe was lovely"}, {"text": "the world stop"}]
+ASKED: list[dict[str, Any]] = [
+    {
+        "question": "the cafe", "context": "Playing a cafe was lovely the world don't stop a b c",
+        "answers": [{"text": "cafe", "answer_start": 10}],
+    },
+    {"question": "a", "context": "the world", "answers": [{"text": "world", "answer_start": 4}]},
+]  # fmt: skip
 ROWS: list[tuple[Task, str, list[dict[str, Any]], tuple[Loss, ...]]] = [
     (Classify(text_pair="text_pair"), "classify", PAIRS, (LogitsKL(), LogitsMSE(), HardCE(), *POSITIONS)),
     (Tag(), "tag", TAGGED, (LogitsKL(), HardCE(), *POSITIONS)),
     (Mask(share=0.5), "mask", TEXTS, (HardCE(), *POSITIONS)),
+    (Answer(), "answer", ASKED, (LogitsKL(), LogitsMSE(), HardCE(), *POSITIONS)),
 ]
+NAMES = ["classify", "tag", "mask", "answer"]
 
 
 class Ears(Reporter):
@@ -73,7 +84,7 @@ def aligned(
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta"])
-@pytest.mark.parametrize(("task", "head", "rows", "losses"), ROWS, ids=["classify", "tag", "mask"])
+@pytest.mark.parametrize(("task", "head", "rows", "losses"), ROWS, ids=NAMES)
 def test_equal_tokenizers_give_the_losses_of_one(
     task: Task, head: str, rows: list[dict[str, Any]], losses: tuple[Loss, ...], family: str
 ) -> None:
@@ -86,7 +97,9 @@ def test_equal_tokenizers_give_the_losses_of_one(
     )
     interpreter, batch = aligned(task, tokenizer, tokenizer, rows)
     values = []
-    for told, given in ((LiveTeacher(teacher), plain), (interpreter.teacher(LiveTeacher(teacher)), batch)):
+    for given in (plain, batch):
+        live = LiveTeacher(teacher, read=task.read, pool=task.pool)
+        told = live if given is plain else interpreter.teacher(live)
         torch.manual_seed(1)  # the projections
         objective = Objective(student, told, losses, read=task.read, pool=task.pool).eval()
         values.append({name: float(term) for name, term in objective(given)[1].items()})
@@ -98,11 +111,12 @@ def both_ways(task: Task, head: str, losses: Sequence[Loss]) -> tuple[Any, Any, 
     """A WordPiece student under a byte-level teacher."""
     mine, theirs = word_pieces(), byte_pieces()
     student = reader(mine, "bert", layers=2, width=8, head=head)
-    teacher = Interpreter(task, mine, theirs, LONGEST).teacher(LiveTeacher(reader(theirs, "roberta", head=head)))
+    live = LiveTeacher(reader(theirs, "roberta", head=head), read=task.read)
+    teacher = Interpreter(task, mine, theirs, LONGEST).teacher(live)
     return mine, theirs, Objective(student, teacher, losses, read=task.read).eval()
 
 
-@pytest.mark.parametrize(("task", "head", "rows", "losses"), ROWS, ids=["classify", "tag", "mask"])
+@pytest.mark.parametrize(("task", "head", "rows", "losses"), ROWS, ids=NAMES)
 def test_padding_never_counts(task: Task, head: str, rows: list[dict[str, Any]], losses: tuple[Loss, ...]) -> None:
     """Prevents padding of either side in a span: other ids there change nothing, and every parameter still learns."""
     mine, theirs, objective = both_ways(task, head, losses)
@@ -141,6 +155,7 @@ def test_what_is_hidden_from_the_student_is_hidden_from_the_teacher() -> None:
     plain = torch.tensor(theirs(rows[0]["text"], truncation=True, max_length=LONGEST)["input_ids"])
     hidden = set(spans[batch["input_ids"][0] == mine.mask_token_id].tolist())
     changed = set(spans[batch["input_ids"][0] != torch.tensor(mine(rows[0]["text"])["input_ids"])].tolist())
+    hidden.discard(-1), changed.discard(-1)  # what the teacher's 16 tokens do not reach
     assert len(hidden) > 2
     for place, span in enumerate(batch[f"{OWN}spans_theirs"][0].tolist()):
         assert (own[place] == theirs.mask_token_id) == (span in hidden)
@@ -190,6 +205,21 @@ def test_texts_need_no_spans() -> None:
     assert not interpreter.compares_tokens(Wanted(logits=True)) and interpreter.compares_tokens(
         Wanted(values=frozenset({1}))
     )
+
+
+def test_pairs_of_texts_are_rows_of_their_own() -> None:
+    """Prevents a second text beside the teacher's first one, and spans of one text laid over another."""
+    mine, theirs = word_pieces(), byte_pieces()
+    task, rows = (
+        Embed(text_pair="text_pair"),
+        [{"text": "a", "text_pair": "the world"}, {"text": "b", "text_pair": "c"}],
+    )
+    _, batch = aligned(task, mine, theirs, rows, Wanted(logits=False, embedding=True))
+    assert mine.batch_decode(batch["input_ids"], skip_special_tokens=True) == ["a", "the world", "b", "c"]
+    told = theirs.batch_decode(batch[f"{OWN}input_ids"], skip_special_tokens=True)
+    assert [text.strip() for text in told] == ["a", "the world", "b", "c"]
+    with pytest.raises(InputError, match="more than one row"):
+        aligned(task, mine, theirs, rows)
 
 
 def test_how_well_two_tokenizers_fit() -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from compress.core.errors import InputError
-from compress.distill.embeddings import with_vocabulary
+from compress.distill.embeddings import check_padding, with_vocabulary
 from compress.distill.spelling import pieces_of, same_tokens
 from tests.distill.tokens import byte_pieces, reader, word_pieces
 
@@ -105,4 +105,6 @@ def test_special_ids_of_the_config_follow_the_tokenizer() -> None:
 def test_roberta_needs_its_padding_id() -> None:
     """Prevents positions that begin at another row than they were learnt at."""
     with pytest.raises(InputError, match="padding id of 1"):
-        with_vocabulary(reader(byte_pieces(), "roberta"), byte_pieces(), word_pieces())
+        check_padding(reader(byte_pieces(), "roberta"), word_pieces())
+    check_padding(reader(byte_pieces(), "roberta"), byte_pieces())
+    check_padding(reader(word_pieces(), "distilbert"), word_pieces())

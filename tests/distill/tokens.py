@@ -55,6 +55,7 @@ def groups(mine: Any, theirs: Any, text: Any, pair: str | None = None, **options
 
 def reader(tokenizer: Any, family: str = "bert", **shape: Any) -> PreTrainedModel:
     """A tiny random model over the tokenizer's vocabulary."""
-    model = tiny(family, **shape)
+    labels = 2 if shape.get("head") == "answer" else 3
+    model = tiny(family, labels=labels, **shape)
     model.resize_token_embeddings(len(tokenizer))
     return model.eval()
