@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from compress.core.errors import Fault, JobError
-from compress.core.options import CorpusRef, ModelRef, ModelSource, Options, aside
+from compress.core.options import CorpusRef, ModelRef, ModelSource, Options, Ref, aside
 from compress.steps.base import Context, Step
 
 
@@ -78,7 +78,7 @@ class Weigh(Step):
     seeded: ClassVar[bool] = False
     registered_name: ClassVar[str] = "weigh"
 
-    models: list[ModelRef] = Field(min_length=1)
+    models: list[Annotated[str, Ref("Model", engine=True)]] = Field(min_length=1)
 
     def run(self, context: Context) -> None:
         weights = [str((context.folder(model) / "dish.txt").stat().st_size) for model in self.models]

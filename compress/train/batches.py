@@ -96,7 +96,7 @@ class BucketSampler(Sampler[list[Draw]]):
     ) -> None:
         self.lengths = lengths
         self.batch_size = batch_size * world
-        self.least = least * world
+        self.least = least * world if least > 1 else 1  # a process without a row of its own weighs nothing
         self.seed = seed
         self.rank = rank
         self.world = world

@@ -157,8 +157,8 @@ CASES = [
     ),
     Case(
         "a start whose vocabulary is another",
-        RUN,
-        ("model", "vocabulary", "is not the teacher's", "tokenizer"),
+        f'{SET} "{STUDENT}.tokenizer={{wordpiece: {{size: 90}}}}"',
+        ("model", "vocabulary", "is not that of `tokenizer`", "leave `tokenizer` out"),
         both(outside_teacher(other_tokens), SAME_TEACHER, START),
     ),
     Case(

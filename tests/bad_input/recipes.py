@@ -116,13 +116,13 @@ CASES = [
     ),
     Case(
         "several teachers of which one is no model",
-        f'{SET} {STUDENT}.teacher=null "{STUDENT}.teachers=[$teacher, $corpus]"',
+        f'{SET} {STUDENT}.teacher=null --set "{STUDENT}.teachers=[$teacher, $corpus]"',
         (f"{STUDENT}.teachers[1]", "expected a Model, but $corpus makes a Corpus"),
     ),
     Case(
         "one weight for two teachers",
-        f'{SET} {STUDENT}.teacher=null "{STUDENT}.teachers=[$teacher, ./model]" '
-        f'"{STUDENT}.combine={{fixed: {{weights: [1]}}}}"',
+        f'{SET} {STUDENT}.teacher=null --set "{STUDENT}.teachers=[$teacher, ./model]" '
+        f'--set "{STUDENT}.combine={{fixed: {{weights: [1]}}}}"',
         (STUDENT, "combine.fixed.weights: 1 weights for 2 teachers; give one for each"),
     ),
     Case(

@@ -239,7 +239,7 @@ def test_outputs_are_those_of_timed_predict_requests(tmp_path: Path) -> None:
     assert [int(one.argmax(-1)[0]) for one in answers.outputs] == predicted == [row["label"] for row in ROWS]
 
 
-def test_int8_is_scored_as_an_app_uses_it(tmp_path: Path) -> None:
+def test_int8_is_scored_as_an_app_uses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Scored in batches, an int8 student pays for its neighbours, which no app that calls `predict` does."""
     student = Student.load(make_model(tmp_path / "model"), threads=1)
     seen: list[int] = []
@@ -247,7 +247,7 @@ def test_int8_is_scored_as_an_app_uses_it(tmp_path: Path) -> None:
     student.engine.run = lambda batch: (seen.append(len(batch["input_ids"])), run(batch))[1]  # type: ignore[method-assign]
     state = State(rows=[row["text"] for row in ROWS], loaded=student)
     for mixes, together, expected in ((True, False, [1, 1]), (True, True, [2]), (False, False, [2])):
-        student.engine.mixes_rows = mixes
+        monkeypatch.setattr(type(student.engine), "mixes_rows", mixes)
         seen.clear()
         outputs.answer(state, [[4, 0]], str(tmp_path / "out.npz"), together=together)
         assert seen == expected

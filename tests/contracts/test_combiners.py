@@ -19,7 +19,9 @@ def tokens(seed: int) -> Trace:
     outputs[0, :3] = True
     labels = torch.full((2, 5), -100)
     labels[0, :3] = 1
-    return replace(trace(seed, 3), logits=torch.randn(2, 5, 3, generator=draw), outputs=outputs, labels=labels)
+    mask = torch.ones(2, 5, dtype=torch.bool)
+    logits = torch.randn(2, 5, 3, generator=draw)
+    return replace(trace(seed, 3), mask=mask, logits=logits, outputs=outputs, labels=labels)
 
 
 @pytest.mark.parametrize("name", COMBINERS.names())
@@ -29,9 +31,10 @@ def test_shares_are_a_distribution_over_teachers(name: str, per_token: bool) -> 
     traces = [tokens(seed) if per_token else trace(seed, 3) for seed in (1, 2, 3)]
     combine = COMBINERS.get(name)()
     shares = combine.shares(traces)
-    assert shares.shape == ((3, 2, 5) if per_token else (3, 2))
+    rows_of_trace = len(traces[0].mask)
+    assert shares.shape == ((3, 2, 5) if per_token else (3, rows_of_trace))
     assert torch.allclose(shares.sum(0), torch.ones(shares.shape[1:])) and bool((shares >= 0).all())
-    assert torch.allclose(rows(shares, traces[0]).sum(0), torch.ones(2))
+    assert torch.allclose(rows(shares, traces[0]).sum(0), torch.ones(rows_of_trace))
     unlabelled = [replace(each, labels=None) for each in traces]
     assert torch.allclose(combine.shares(unlabelled).sum(0), torch.ones(shares.shape[1:]))
 

@@ -145,7 +145,8 @@ def test_a_whole_number_is_a_number(basket: type[Options]) -> None:
 def test_a_union_is_one_fault_without_pydantics_branches(basket: type[Options]) -> None:
     """Paths such as `map.literal['uniform',...]` are in no recipe."""
     assert said(basket, {"fruits": [{"apple": {"map": "unifrom"}}]}) == [
-        "steps.s.fruits[0].apple.map: expected 'uniform', 'last' or 'first', or expected a list [...], "
+        "steps.s.fruits[0].apple.map: expected 'uniform', 'last', 'first', 'attention' or 'transport', "
+        "or expected a list [...], "
         "came str 'unifrom'"
     ]
     assert said(basket, {"fruits": [{"apple": {"map": [[1, "a"]]}}]}) == [

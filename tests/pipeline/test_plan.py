@@ -43,10 +43,10 @@ def test_names_verbs_and_inputs() -> None:
 
 def test_an_engine_behind_a_step_is_no_part_of_its_name() -> None:
     """`$dish@torch:bf16` must follow a change of the dish, and another engine must be another measurement."""
-    line = "  scale: {bench: {models: [$dish, $dish@torch:bf16], corpus: $corpus}}"
+    line = "  scale: {weigh: {models: [$dish, $dish@torch:bf16]}}"
     text = TEXT.replace("  scale: {weigh: {models: [$dish, $other, $dish]}}", line)
     found = plan(parse_recipe(text), lambda path: "")[-1]
-    assert found.inputs == ("dish", "corpus")
+    assert found.inputs == ("dish",)
     before = keys(text)["scale"]
     assert before not in {keys(text.replace("leek", "peas"))["scale"], keys(text.replace("bf16", "compile"))["scale"]}
 
