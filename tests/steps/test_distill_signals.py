@@ -37,7 +37,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def distilled(scene: tuple[Path, Path], folder: Path, labelled: Path | None = None, **options: Any) -> dict[str, Any]:
     """Run `distill`; its manifest with the student's weights as `weights`."""
-    given = {"student": TINY, "losses": LOSSES, **QUICK, "batch_size": 8, "accumulate": 3, "device": "cpu", **options}
+    given = {"student": TINY, "losses": LOSSES, **QUICK, "batch_size": 8, "accumulate": 3, "device": "cpu"}
+    given |= {"unlabeled": "ignore", **options}
     if labelled is not None:
         given["signals"] = "$labelled"
     step = Distill.model_validate({"corpus": "$corpus", "teacher": "$teacher", **given})
