@@ -4,7 +4,7 @@
 
 Purpose: what docs/ and the README say of `compress bench`. Drives the real harness (`bench_models`: fresh processes,
 interleaved rounds, intervals, verdicts) with subjects whose true numbers are known (`instrument_subject.py`), once
-alone and once beside a process that burns one core. About 12 minutes on two cores that nothing else uses. Every trial
+alone and once beside a process that burns one core. About 20 minutes on two cores that nothing else uses. Every trial
 is a benchmark of its own with fresh processes and its own seed; finished trials are kept in OUT/trials.jsonl, so that a
 broken run goes on. Writes results/instrument.json.
 """
@@ -136,7 +136,7 @@ def bench(row: Row, out: Path, known: Sequence[dict[str, Any]], probes: list[Any
     models = [str(subject(out, facts)) for facts in known]
     names = [f"s{index}" for index in range(len(models))]
     options = BenchOptions(
-        batch_sizes=[1], lengths=[], device="cpu", threads=1, seconds=2.0, rounds=40, timeout=60.0, probes=probes
+        batch_sizes=[1], lengths=[], device="cpu", threads=1, seconds=3.0, rounds=60, timeout=60.0, probes=probes
     )
     seed = 2 * int(row["seed"]) + int(row["busy"])
     subjects: list[dict[str, Any]] = bench_models(
