@@ -50,16 +50,16 @@ class ArtifactWriter:
         files.pop(MANIFEST, None)
         for path in files.values():
             path.chmod(0o644)  # safetensors 0.8 writes 0600 whatever the umask
-            _sync(path)
+            sync(path)
         listed = {name: {"sha256": file_sha256(p), "bytes": p.stat().st_size} for name, p in files.items()}
         whole = {"schema": SCHEMA_VERSION, **manifest, "files": listed}
         write_json(self.out / MANIFEST, {**whole, "self": _self_digest(whole)})
         for folder in (self.out, *(p for p in self.out.rglob("*") if p.is_dir())):
-            _sync(folder)
+            sync(folder)
         if self.final.exists():
             os.rename(self.final, self._old)
         os.rename(self.out, self.final)
-        _sync(self.final.parent)
+        sync(self.final.parent)
         shutil.rmtree(self._old, ignore_errors=True)
         return self.final
 
@@ -153,7 +153,8 @@ def write_json(path: Path, value: Any) -> None:
         os.fsync(stream.fileno())
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -54,12 +54,16 @@ class Trace:
 
         Raises InputError for a model whose scores are more than that.
         """
+        return scaled_products(*self.score_sides(layer))
+
+    def score_sides(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Queries and keys `[b, h, s, e]` whose product the scores are. Raises InputError as `attention_scores`."""
         if self.scores_lack:
             raise InputError(
                 f"attention cannot be compared: this model's scores also have {self.scores_lack}, which queries and "
                 f"keys do not show; use losses on hidden states, logits, or relations of queries, keys and values"
             )
-        return scaled_products(self.heads_at("queries", layer), self.heads_at("keys", layer))
+        return self.heads_at("queries", layer), self.heads_at("keys", layer)
 
     def heads_at(self, part: Literal["queries", "keys", "values"], layer: int) -> Tensor:
         """Queries, keys or values `[b, h, s, e]` of a layer. Raises InputError when they were not captured."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import Tensor
 
 from compress.core.errors import InputError
-from compress.core.trace import scaled_products
+from compress.core.trace import Trace, scaled_products
+from compress.losses.base import Loss, required
+from compress.losses.layers import FinalMap, final_pairs, inner_pairs, mean_over, refuse_nothing, same_tokens
 
 Heads = Annotated[
     Literal["auto", "each", "mean"],
@@ -19,6 +22,34 @@ Heads = Annotated[
     ),
 ]
 MASKED = -1e30  # finite, so that a text without a real token gives no NaN; exp of it is 0
+
+
+class RelationLoss(Loss):
+    """Base of the losses of MiniLM: KL of the distributions that products `l r^T` of two parts of a layer make."""
+
+    map: FinalMap = "final"
+    heads: Heads = "auto"
+
+    def __call__(self, student: Trace, teacher: Trace | None) -> Tensor:
+        """Scalar over `[b, h, s, e]`. Raises InputError for a layer that was not captured, or an empty mask."""
+        teacher = required(teacher, "teacher")
+        refuse_nothing(student.mask)
+        same_tokens(student.mask, teacher.mask)
+        return mean_over(
+            [
+                relation_kl(self.sides(student, one), self.sides(teacher, two), student.mask, self.heads,
+                            self.registered_name)
+                for one, two in self.pairs(student.depth, teacher.depth)
+            ]
+        )  # fmt: skip
+
+    @abstractmethod
+    def sides(self, trace: Trace, layer: int) -> tuple[Tensor, Tensor]:
+        """l and r of a layer, `[b, h, s, e]` each."""
+
+    def pairs(self, student_depth: int, teacher_depth: int) -> list[tuple[int, int]]:
+        """(student layer, teacher layer) pairs that the term compares. Raises InputError for layer 0."""
+        return inner_pairs(final_pairs(self.map, student_depth, teacher_depth), self.registered_name)
 
 
 def relation_kl(

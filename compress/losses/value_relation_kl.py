@@ -7,13 +7,12 @@ from typing import ClassVar
 from torch import Tensor
 
 from compress.core.trace import Trace
-from compress.losses.base import LOSSES, Loss, required
-from compress.losses.layers import FinalMap, final_pairs, inner_pairs, mean_over, refuse_nothing, same_tokens
-from compress.losses.relations import Heads, relation_kl
+from compress.losses.base import LOSSES
+from compress.losses.relations import RelationLoss
 
 
 @LOSSES.register("value_relation_kl")
-class ValueRelationKL(Loss):
+class ValueRelationKL(RelationLoss):
     """KL of value relations: which tokens carry values that are alike.
 
     KL(softmax(v v^T / sqrt(e)) of the teacher || the same of the student) over real tokens; mean over real tokens and
@@ -26,26 +25,7 @@ class ValueRelationKL(Loss):
     needs: ClassVar[frozenset[str]] = frozenset({"values"})
     paper: ClassVar[str] = "Wang et al. 2020, arXiv 2002.10957"
 
-    map: FinalMap = "final"
-    heads: Heads = "auto"
-
-    def __call__(self, student: Trace, teacher: Trace | None) -> Tensor:
-        """Scalar over values `[b, h, s, e]`. Raises InputError for a layer without values, or an empty mask."""
-        teacher = required(teacher, "teacher")
-        refuse_nothing(student.mask)
-        same_tokens(student.mask, teacher.mask)
-        return mean_over(
-            [
-                relation_kl(_sides(student, one), _sides(teacher, two), student.mask, self.heads, self.registered_name)
-                for one, two in self.pairs(student.depth, teacher.depth)
-            ]
-        )
-
-    def pairs(self, student_depth: int, teacher_depth: int) -> list[tuple[int, int]]:
-        """(student layer, teacher layer) pairs that the term compares. Raises InputError for layer 0."""
-        return inner_pairs(final_pairs(self.map, student_depth, teacher_depth), self.registered_name)
-
-
-def _sides(trace: Trace, layer: int) -> tuple[Tensor, Tensor]:
-    values = trace.heads_at("values", layer)
-    return values, values
+    def sides(self, trace: Trace, layer: int) -> tuple[Tensor, Tensor]:
+        """The values, twice."""
+        values = trace.heads_at("values", layer)
+        return values, values

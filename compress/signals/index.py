@@ -10,9 +10,10 @@ from typing import IO, Any
 
 import numpy as np
 
+from compress.core.artifact import sync
 from compress.signals.content import Keys
 from compress.signals.mapped import Mapped
-from compress.signals.shards import SUFFIX, sync
+from compress.signals.shards import SUFFIX
 
 BUCKET = 1 << 16  # entries that are sorted in memory at a time
 _ENTRY = np.dtype([("high", "<u8"), ("low", "<u8"), ("shard", "<u4"), ("row", "<u4")])

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from compress.core.artifact import write_json
+from compress.core.artifact import sync, write_json
 from compress.core.errors import JobError
 from compress.core.hashing import digest, file_sha256
 from compress.signals.arrays import Form
@@ -159,12 +159,3 @@ def totals(notes: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """Rows, tokens and bytes over the notes of shards."""
     held = list(notes)
     return {name: sum(int(note[name]) for note in held) for name in ("rows", "tokens", "bytes")}
-
-
-def sync(path: Path) -> None:
-    """Have a file, or the names in a folder, on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from compress.core.artifact import write_json
+from compress.core.artifact import sync, write_json
 from compress.core.errors import JobError
 from compress.core.hashing import file_sha256
 
@@ -119,7 +119,7 @@ class CheckpointWriter:
             self._seal(step, partial)
             shutil.rmtree(final, ignore_errors=True)
             os.rename(partial, final)
-            _sync(self.work)
+            sync(self.work)
         except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors hide an OSError in theirs
             shutil.rmtree(partial, ignore_errors=True)
             raise JobError(
@@ -132,10 +132,10 @@ class CheckpointWriter:
     def _seal(self, step: int, partial: Path) -> None:
         files = sorted(path for path in partial.iterdir() if path.is_file())
         for path in files:
-            _sync(path)
+            sync(path)
         listed = {path.name: {"sha256": file_sha256(path), "bytes": path.stat().st_size} for path in files}
         write_json(partial / MANIFEST, {"schema": 1, "step": step, "plan": self.plan, "files": listed})
-        _sync(partial)
+        sync(partial)
 
     def _forget_older(self) -> None:
         for folder in _folders(self.work)[KEEP:]:
@@ -253,11 +253,3 @@ def _fault(folder: Path, plan: str) -> str | None:
         if not path.is_file() or path.stat().st_size != facts["bytes"] or file_sha256(path) != facts["sha256"]:
             return f"a damaged checkpoint ({name} is not what was written)"
     return None
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

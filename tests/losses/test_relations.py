@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from compress.core.errors import InputError
 from compress.core.trace import Trace
 from compress.losses.attention_kl import AttentionKL
+from compress.losses.attention_mse import AttentionMSE
 from compress.losses.base import Loss
 from compress.losses.qkv_relation_kl import QKVRelationKL
 from compress.losses.relations import recut
@@ -192,3 +194,12 @@ def test_an_empty_text_among_others_does_not_count() -> None:
     student, teacher = heads(q, q, both), heads(2 * q, q, both)
     expected = AttentionKL()(heads(q[:1], q[:1], full), heads(2 * q[:1], q[:1], full)).item()
     assert AttentionKL()(student, teacher).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", [AttentionKL(), AttentionMSE()])
+def test_scores_that_queries_and_keys_do_not_show_are_refused(loss: Loss) -> None:
+    """Prevents a student from imitating half of a DeBERTa's attention: its relative positions are not in q k^T."""
+    one = heads(torch.randn(1, 2, 3, 4), torch.randn(1, 2, 3, 4), [[1, 1, 1]])
+    partial = replace(one, scores_lack="relative positions")
+    with pytest.raises(InputError, match="attention cannot be compared: this model's scores also have relative"):
+        loss(one, partial)
