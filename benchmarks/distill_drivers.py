@@ -195,7 +195,7 @@ def stillroom(asked: dict[str, Any]) -> dict[str, Any]:
         "seconds": asked["rows"] / measured["examples_per_second"],
         "accuracy": 100 * measured["dev"]["accuracy"],
         "precision": measured["precision"],
-        "labelling_seconds": measured.get("labelling_seconds", 0.0),
+        "labelling_seconds": measured["teacher_mode"].get("labelling_seconds", 0.0),
     }
 
 

@@ -83,6 +83,7 @@ class ThriftyTeacher(Teacher):
         self.asked = asked
         self.setting = setting
         self.decision = Decision("live", asked, "nothing was wanted of it")
+        self.labelling_seconds = 0.0
         self._inner: Teacher = live
 
     def want(self, wanted: Wanted) -> None:
@@ -91,8 +92,10 @@ class ThriftyTeacher(Teacher):
         kept = Kept(wanted)
         self.decision = self._recalled(kept) or self._decided(kept)
         if self.decision.mode == "stored":
+            began = time.perf_counter()
             self._inner = StoredTeacher(self._label(kept), live=self.live, name="the stored signals")
             self._inner.want(wanted)
+            self.labelling_seconds = time.perf_counter() - began
 
     def trace(self, batch: Mapping[str, Tensor]) -> Trace:
         """What the teacher says of a batch, live or stored."""
@@ -104,9 +107,10 @@ class ThriftyTeacher(Teacher):
 
     def measured(self) -> dict[str, Any]:
         """The decision, and how many rows came from where, for a manifest."""
-        rows = {}
+        rows: dict[str, Any] = {}
         if isinstance(self._inner, StoredTeacher):
-            rows = {"rows_found": self._inner.found, "rows_computed": self._inner.missed}
+            rows = {"rows_found": self._inner.found, "rows_computed": self._inner.missed,
+                    "labelling_seconds": round(self.labelling_seconds, 3)}  # fmt: skip
         return {**asdict(self.decision), **rows}
 
     def _look(self, batch: Batch) -> Trace:
