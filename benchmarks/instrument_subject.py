@@ -34,7 +34,7 @@ class Known:
     def __init__(self, folder: str) -> None:
         facts = json.loads((Path(folder) / KNOWN).read_text(encoding="utf-8"))
         self.engine = SimpleNamespace(threads=THREADS, dtype="float32")
-        self.encoder = SimpleNamespace(encode=_encoded)
+        self.encoder = SimpleNamespace(encode=_encoded, parts=_parts)
         self.held = np.ones(int(facts.get("bytes", 0)) // 8)
         self.act = _act(facts)
 
@@ -51,6 +51,10 @@ class Known:
 
 def _encoded(inputs: Sequence[Any]) -> list[SimpleNamespace]:
     return [SimpleNamespace(ids=[0, 1]) for _ in inputs]
+
+
+def _parts(inputs: Sequence[Any]) -> list[list[SimpleNamespace]]:
+    return [[one] for one in _encoded(inputs)]
 
 
 def _act(facts: dict[str, Any]) -> Callable[[], None]:
