@@ -93,6 +93,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=cores(), help="default every core")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "harnesses", help="where the models are kept")
     options = parser.parse_args()
+    options.optimum_python = options.optimum_python.absolute()  # run in another folder; a link of a venv stays one
     if not options.optimum_python.is_file():
         parser.error(f"--optimum-python {options.optimum_python}: no such interpreter; make it as --help says")
     return options

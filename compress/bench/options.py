@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from compress.bench.probes.base import PROBES, Probe
+from compress.core.errors import InputError
 from compress.core.options import Choice, Options, aside
 from compress.core.sizes import bytes_of
+from compress.runtime.engines.names import parse_engine
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -54,3 +56,19 @@ class BenchOptions(Options):
     probes: list[Annotated[Probe, Choice(PROBES)]] = Field(
         default_factory=default_probes, description="what to measure; default everything", min_length=1
     )
+
+    @field_validator("engine")
+    @classmethod
+    def _engine_is_known(cls, engine: str | dict[str, str]) -> str | dict[str, str]:
+        for text in [engine] if isinstance(engine, str) else engine.values():
+            try:
+                parse_engine(text)
+            except InputError as error:
+                raise ValueError(str(error)) from None
+        return engine
+
+    @model_validator(mode="after")
+    def _limits_are_tried(self) -> BenchOptions:
+        if self.fits and not any(probe.registered_name == "fits" for probe in self.probes):
+            raise ValueError("fits: expected the probe `fits` among `probes`, which runs the models under these limits")
+        return self

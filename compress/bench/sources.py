@@ -84,8 +84,8 @@ def names_of(sources: Sequence[str]) -> list[str]:
         path, engine = split_engine(source)
         plain = path.removeprefix("$").rstrip("/")
         short = (plain.rsplit("/", 1)[-1] or plain) + (f"{AT}{engine}" if engine else "")
-        count = sum(name == short or name.startswith(f"{short}-") for name in names)
-        names.append(f"{short}-{count + 1}" if short in names else short)
+        numbered = (f"{short}-{number}" for number in range(2, len(sources) + 2))
+        names.append(next(name for name in (short, *numbered) if name not in names))
     return names
 
 

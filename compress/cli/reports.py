@@ -65,6 +65,10 @@ def report(
     Loads no model. `compress report diff OLD NEW` says what became better or worse.
     """
     if places[0] == DIFF:
+        if gate or why or folder:
+            raise InputError(
+                "report diff: takes --json only; give --gate, --why and --out to `compress report RUN_DIR`"
+            )
         _diff(places[1:], as_json)
         return
     if len(places) > 1:
@@ -102,6 +106,12 @@ def bench(
         folder.mkdir(parents=True, exist_ok=True)  # before minutes of measuring, not after
     except OSError as error:
         raise InputError(f"--out {folder}: cannot be written ({error.strerror}); choose another folder") from error
+    steps = sorted(path.parent.name for path in folder.glob("*/manifest.json") if path.parent.name != "corpus")
+    if steps:
+        raise InputError(
+            f"--out {folder}: holds the run of a recipe ({', '.join(steps)}), whose measurements would be mixed with "
+            "these; choose another folder"
+        )
     with stdout_for_results():
         from compress.bench.run import bench_models
         from compress.core.artifact import write_json as write_synced

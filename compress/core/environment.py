@@ -59,13 +59,18 @@ def cores() -> int:
     return max(1, min(available, int(quota))) if quota else available
 
 
-def cgroup_cpu_quota() -> float | None:
-    """CPUs allowed by the cgroup (v2, then v1), or None when there is no limit."""
-    text = _read(Path("/sys/fs/cgroup/cpu.max"))
-    if text:
-        limit, _, period = text.partition(" ")
-        return None if limit == "max" else int(limit) / int(period)
-    old = Path("/sys/fs/cgroup/cpu")
+def cgroup_cpu_quota(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float | None:
+    """CPUs allowed by the cgroup (v2, then v1), or None when there is no limit.
+
+    A group may be bound by any group above it (a slice, a scope of systemd or Slurm): the smallest quota counts.
+    """
+    inside = next((line[3:].strip("/") for line in (_read(own) or "").splitlines() if line.startswith("0::")), "")
+    groups = [root.joinpath(*inside.split("/")[:depth]) for depth in range(len(inside.split("/")) + 1)]
+    texts = [text for group in groups if (text := _read(group / "cpu.max"))]
+    if texts:
+        pairs = [text.split() for text in texts if not text.startswith("max")]
+        return min((int(limit) / int(period) for limit, period in pairs), default=None)
+    old = root / "cpu"
     quota, span = _read(old / "cpu.cfs_quota_us"), _read(old / "cpu.cfs_period_us")
     return int(quota) / int(span) if quota and span and int(quota) > 0 else None
 

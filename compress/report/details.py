@@ -101,7 +101,8 @@ def memory_table(report: Report) -> Table:
     """One row a subject: the bill, the peak, the GPU, and whether it fits under each limit that was asked for."""
     limits = list(dict.fromkeys(found["limit_bytes"] for s in report["subjects"] for found in s.get("fits") or []))
     gpu = list(dict.fromkeys(name for s in report["subjects"] for name in _gpu(s)))
-    titles = {"imports": "interpreter and imports", "weights": "weights and session", "activations": "activations"}
+    titles = {"imports": "interpreter and imports", "weights": "weights and session", "activations": "activations",
+              "loading": "loading"}  # fmt: skip
     makers: Makers[Subject] = [(NAME, name_cell)]
     makers += [(Column(part, titles[part], "Of the peak on the CPU"), _bill(part)) for part in BILL]
     makers += [
@@ -124,7 +125,7 @@ def grid_table(report: Report) -> Table:
         (Column("p50", "p50", "Median time of one request"), _percentile("p50")),
         (Column("p90", "p90", "Nine of ten requests are faster"), _percentile("p90")),
         (Column("p99", "p99", "99 of 100 requests are faster"), _percentile("p99")),
-        (Column("ratio", "faster", "Median of the reference over median of this model"),
+        (Column("ratio", "faster", "Time of the reference over time of this model, round by round"),
          lambda e: ratio_cell(e[1], e[0])),
         (Column("throughput", "throughput", "Texts per second, one request after another"),
          lambda e: measure_cell(e[1].get("throughput"), numbers.per_second)),

@@ -11,7 +11,7 @@ from compress.report.numbers import value_of
 Manifests = Mapping[str, Mapping[str, Any]]
 METRICS = ("accuracy", "f1", "spearman", "pearson", "matthews")
 PARTS = ("embeddings", "encoder", "head", "tokenizer", "other")
-BILL = ("imports", "weights", "activations")
+BILL = ("imports", "weights", "activations", "loading")
 FIELDS: dict[str, Any] = {
     "source": "", "engine": "", "dtype": "", "threads": None, "device": "", "status": "ok", "error": None,
     "quality": None, "size": {}, "size_ratio": None, "parameters": None, "load": {}, "memory": {}, "latency": [],
@@ -140,15 +140,15 @@ def best_rate(subject: Mapping[str, Any]) -> tuple[Mapping[str, Any] | None, int
 
 
 def memory_parts(subject: Mapping[str, Any]) -> dict[str, float] | None:
-    """Bytes of peak memory by cause: `imports`, `weights`, `activations`; as billed, else from the three readings."""
+    """Bytes of peak memory by cause (`BILL`); as billed, else from the three readings."""
     bill = subject["memory"].get("bill") or {}
-    if all(value_of(bill.get(part)) is not None for part in BILL):
-        return {part: max(0.0, value_of(bill[part]) or 0.0) for part in BILL}
+    if all(value_of(bill.get(part)) is not None for part in BILL[:3]):  # reports of before have no `loading`
+        return {part: max(0.0, value_of(bill.get(part)) or 0.0) for part in BILL}
     found = [value_of(subject["memory"].get(name)) for name in ("baseline", "after_load", "peak")]
     if None in found:
         return None
     baseline, loaded, peak = (value or 0.0 for value in found)
-    shares = (min(baseline, peak), max(0.0, min(loaded, peak) - baseline), max(0.0, peak - max(loaded, baseline)))
+    shares = (min(baseline, peak), max(0.0, min(loaded, peak) - baseline), max(0.0, peak - max(loaded, baseline)), 0.0)
     return dict(zip(BILL, shares, strict=True))
 
 

@@ -104,7 +104,7 @@ def _columns(
         (Column("quality", f"{metric}{split}", "Task metric, with the 95 % interval over examples"), _quality),
         (Column("retained", "kept", f"Share of the reference's {metric}"), _retained),
         (Column("latency", "p50", f"Median time of one request: {at}"), lambda s: latency_cell(s, cell, "p50")),
-        (Column("faster", "faster", "Median of the reference over median of this model"),
+        (Column("faster", "faster", "Time of the reference over time of this model, round by round"),
          lambda s: ratio_cell(latency_at(s, cell), s)),
         (Column("size", "size", "On disk, tokenizer included"), _size),
         (Column("smaller", "smaller", "Size of the reference over size of this model"), _smaller),

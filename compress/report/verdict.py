@@ -102,6 +102,8 @@ def _alone(subjects: list[dict[str, Any]]) -> str:
     """Without a reference and a student to compare: what is there."""
     known = [(s, main_quality(s)) for s in subjects if s["status"] == "ok" and s["quality"]]
     if not known:
+        if any(s["latency"] for s in subjects):
+            return "measured without quality, so there is no verdict"
         failed = [s["name"] for s in subjects if s["status"] != "ok"]
         return f"nothing could be measured ({', '.join(failed)} failed)" if failed else "no model was measured yet"
     subject, measure = max(known, key=lambda pair: value_of(pair[1]) or 0.0)

@@ -26,12 +26,14 @@ SHORT: list[Any] = [
 
 @pytest.fixture(scope="module")
 def measures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Four healthy subjects and four that have accidents, in one benchmark."""
+    """Four healthy subjects and five that have accidents, in one benchmark."""
     root = tmp_path_factory.mktemp("bench")
-    names = ["teacher", "crash", "wrong", "hang", "full", "greedy", "swapped", "strange"]
+    names = ["teacher", "crash", "wrong", "hang", "full", "greedy", "swapped", "strange", "damaged"]
     for name in names:
         labels = {"swapped": ("good", "bad"), "strange": ("up", "down")}.get(name, ("bad", "good"))
         make_model(root / name, labels, -1.0 if name in ("wrong", "swapped") else 1.0)
+    whole = (root / "damaged" / "model.onnx").read_bytes()
+    (root / "damaged" / "model.onnx").write_bytes(whole[: len(whole) // 2])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(quality, "DRAWS", 10)
         return bench_models(
@@ -49,7 +51,7 @@ def _subject(measures: dict[str, Any], name: str) -> dict[str, Any]:
 def test_one_accident_does_not_stop_the_others(measures: dict[str, Any]) -> None:
     """A crash or a hang of one subject must be reported as such while the rest is measured."""
     statuses = {one["name"]: one["status"] for one in measures["subjects"]}
-    assert statuses == {"crash": "failed", "hang": "timeout"} | dict.fromkeys(
+    assert statuses == {"crash": "failed", "hang": "timeout", "damaged": "failed"} | dict.fromkeys(
         ("teacher", "wrong", "full", "greedy", "swapped", "strange"), "ok"
     )
     assert "the weights bite" in _subject(measures, "crash")["error"]

@@ -33,6 +33,12 @@ def test_the_own_engine_comes_first(tmp_path: Path) -> None:
         subject("half", f"{folder}@torch:bf16")
 
 
+def test_no_two_models_share_a_name() -> None:
+    """Two subjects of one name would share their rounds and files, and their numbers with them."""
+    assert names_of(["m/half-2", "m/half", "n/half"]) == ["half-2", "half", "half-3"]
+    assert names_of(["m/half-3", "m/half", "n/half"]) == ["half-3", "half", "half-2"]
+
+
 def test_one_folder_in_two_engines_has_two_names() -> None:
     """Two subjects under one name would overwrite each other's results."""
     sources = ["$half", "runs/a/half@torch:bf16", "runs/a/half@torch:bf16", "runs/b/half"]

@@ -71,6 +71,8 @@ def test_report_still_reports(compress: Invoke) -> None:
     [
         (("report", "diff", "old"), 2, "expected `report diff OLD NEW`"),
         (("report", "diff", "old", "absent"), 2, "absent: no such file or folder"),
+        (("report", "diff", "old", "new", "--gate", "gates.yaml"), 2, "takes --json only"),
+        (("report", "diff", "old", "new", "--why"), 2, "takes --json only"),
         (("report", "old", "new"), 2, "or `diff OLD NEW`"),
         (("report", "old", "--gate", "absent.yaml"), 2, "cannot be read"),
         (("report", "new", "--gate", "gates.yaml"), 1, "tiny: max_size 20.0 MB missed with 58.0 MB"),
@@ -103,6 +105,15 @@ def test_bench_flags_reach_the_benchmark(compress: Invoke, benched: list[Any]) -
     assert "why" in done.stdout
     found = json.loads(compress(*arguments, "--gate", "gates.yaml", "--why", "--json").stdout)
     assert found["gate"]["passed"] and found["why"] and found["subjects"]
+
+
+def test_a_bench_does_not_write_into_a_recipes_run(compress: Invoke, benched: list[Any]) -> None:
+    """Its corpus would replace the recipe's, and the gate would judge the recipe's old numbers."""
+    Path("run/teacher").mkdir(parents=True)
+    Path("run/teacher/manifest.json").write_text("{}")
+    done = compress("bench", "runs/teacher", "runs/int8", "--corpus", "old", "--out", "run")
+    assert done.exit_code == 2 and "holds the run of a recipe (teacher)" in done.stderr.replace("\n", " ")
+    assert not benched
 
 
 def test_a_gate_for_a_model_that_is_not_measured(compress: Invoke, benched: list[Any]) -> None:

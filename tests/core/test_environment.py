@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,17 @@ def test_quota_cuts_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     for quota, cores in ((2.5, 2), (0.5, 1), (None, 16), (32.0, 16)):
         monkeypatch.setattr(machine, "cgroup_cpu_quota", lambda quota=quota: quota)
         assert machine.cores() == cores
+
+
+def test_a_quota_of_a_group_above_counts(tmp_path: Path) -> None:
+    """Under systemd or Slurm the limit stands at a scope or slice, and the root says nothing."""
+    (tmp_path / "user" / "scope").mkdir(parents=True)
+    own = tmp_path / "self"
+    own.write_text("0::/user/scope\n")
+    assert machine.cgroup_cpu_quota(tmp_path, own) is None
+    (tmp_path / "user" / "cpu.max").write_text("150000 100000\n")
+    (tmp_path / "user" / "scope" / "cpu.max").write_text("max 100000\n")
+    assert machine.cgroup_cpu_quota(tmp_path, own) == 1.5
 
 
 def test_quota_is_read_from_both_cgroup_versions(monkeypatch: pytest.MonkeyPatch) -> None:

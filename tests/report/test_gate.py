@@ -40,6 +40,13 @@ def test_only_what_is_surely_missed_fails(tmp_path: Path) -> None:
         insist(found)
 
 
+def test_one_reading_of_memory_is_not_sure_to_the_byte(tmp_path: Path) -> None:
+    """A job that fails on one run and passes on the next, at the same commit, is switched off."""
+    for limit, state in (("288MB", "cannot tell"), ("300MB", "cannot tell"), ("260MB", "missed"), ("320MB", "met")):
+        found = judged(tmp_path, f"int8: {{max_memory: {limit}}}")
+        assert states(found) == {("int8", "max_memory"): state}
+
+
 def test_a_gate_that_cannot_be_told_passes_and_says_so(tmp_path: Path) -> None:
     """`missed` must mean missed."""
     found = judged(tmp_path, "int8: {min_speedup: 12, max_latency_ms: 2.6}")

@@ -70,10 +70,16 @@ def test_devices_that_are_not_there(graph: Path, student: Folder) -> None:
 
 def test_threads_follow_the_quota(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """In a container of two CPUs on a host of 64, 64 threads wait for one another."""
-    quota = tmp_path / "cpu.max"
-    monkeypatch.setattr(threads, "_QUOTA_V2", quota)
+    quota, slice_, own = tmp_path / "cpu.max", tmp_path / "jobs" / "one" / "cpu.max", tmp_path / "self"
+    read = threads._quota
+    monkeypatch.setattr(threads, "_quota", lambda: read(tmp_path, own))
     monkeypatch.setattr(threads.os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
     for text, cores in (("200000 100000", 2), ("50000 100000", 1), ("max 100000", 64), ("broken", 64)):
         quota.write_text(text)
         assert threads.threads_of(None) == cores
+    slice_.parent.mkdir(parents=True)
+    slice_.write_text("400000 100000")
+    own.write_text("0::/jobs/one/inner\n")
+    quota.write_text("800000 100000")
+    assert threads.threads_of(None) == 4, "the smallest quota of all groups above counts"
     assert threads.threads_of(3) == 3

@@ -80,7 +80,9 @@ def test_faults_are_seen_before_anything_is_spent(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "options",
     [{"models": []}, {"batch_sizes": [0]}, {"batch_sizes": []}, {"lengths": [1]}, {"seconds": 0.0}, {"rounds": 1},
-     {"device": "tpu"}, {"probes": ["latencyy"]}, {"threads": 0}],
+     {"device": "tpu"}, {"probes": ["latencyy"]}, {"threads": 0}, {"engine": "onxx"},
+     {"engine": {"int8": "torch:bf61"}},
+     {"fits": ["256MB"], "probes": ["latency"]}, {"probes": [{"throughput": {"largest": 4096}}]}],
 )  # fmt: skip
 def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
     """A batch of zero or no rounds at all would fail in the middle of the measuring."""

@@ -65,7 +65,7 @@ class Energy(Probe):
     def _prepare(self, desk: Desk, running: Running, faults: dict[str, str]) -> tuple[int, int]:
         """The batch size, and how many batches fill a stretch."""
         batch = int((running.report.get("throughput") or {}).get("batch") or desk.options.batch_sizes[0])
-        texts = stream(desk.inputs, TEXTS, desk.chance)
+        texts = stream(desk.inputs, max(TEXTS, batch), desk.chance)
         rows = [texts[at : at + batch] for at in range(0, len(texts) - batch + 1, batch)]
         seconds = desk.options.seconds / 4
         with desk.watch(running):

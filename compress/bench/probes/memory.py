@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
+from compress.bench.isolation import RequestError
+from compress.bench.launch import ask
 from compress.bench.measures import absent, measure
 from compress.bench.probes.base import PROBES, Probe
 from compress.bench.workload import corpus_requests
@@ -38,7 +40,11 @@ class Memory(Probe):
         """Answer some large batches and read the peak, while this process is alone in doing anything."""
         batch = max(desk.options.batch_sizes)
         rows = corpus_requests(desk.inputs, batch, self.requests, desk.chance)
-        ended = running.call("working:answer", allow=desk.options.seconds, rows=rows)
+        try:
+            ended = ask(desk, running, "working:answer", desk.options.seconds, rows=rows)
+        except RequestError as error:
+            _blank(running, f"{batch} texts in a request: {error}")
+            return
         opened = running.opened
         before, after, end = opened["baseline"], opened["after"], ended["memory"]
         peak = max(after["peak"], end["peak"])
@@ -61,9 +67,12 @@ class Memory(Probe):
 
     def missing(self, running: Running) -> None:
         """No memory for a subject that failed."""
-        why = f"the subject {running.report['status']}"
-        bill = {name: absent("bytes", why) for name in BILL}
-        running.report["memory"] = {**{name: absent("bytes", why) for name in WHOLE}, "bill": bill, "timeline": []}
+        _blank(running, f"the subject {running.report['status']}")
+
+
+def _blank(running: Running, why: str) -> None:
+    bill = {name: absent("bytes", why) for name in BILL}
+    running.report["memory"] = {**{name: absent("bytes", why) for name in WHOLE}, "bill": bill, "timeline": []}
 
 
 def bill_of(before: dict[str, int], after: dict[str, int], end: dict[str, int]) -> dict[str, int]:

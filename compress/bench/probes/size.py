@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from compress.bench.measures import measure
+from compress.bench.measures import absent, measure
 from compress.bench.probes.base import PROBES, Probe
 from compress.bench.sources import Subject
 from compress.bench.weights import PARTS, part_of, readable, tensors_of
+from compress.core.errors import InputError
 
 if TYPE_CHECKING:
     from compress.bench.desk import Desk
@@ -31,12 +32,18 @@ class Size(Probe):
     def measure(self, desk: Desk) -> None:
         """Look at the folder of every subject, failed ones too."""
         for running in desk.running:
-            parts = sizes_of(running.subject)
+            try:
+                parts, count = sizes_of(running.subject), parameters_of(running.subject)
+            except InputError as error:  # weights that are damaged: they have failed to load, and the others go on
+                running.report["size"] = {"total": absent("bytes", str(error))}
+                running.report["parameters"] = absent("parameters", str(error))
+                continue
             running.report["size"] = {name: measure(size, "bytes") for name, size in parts.items()}
-            running.report["parameters"] = measure(parameters_of(running.subject), "parameters")
+            running.report["parameters"] = measure(count, "parameters")
         whole = desk.reference.report["size"]["total"]["value"]
         for running in desk.running:
-            running.report["size_ratio"] = float(f"{whole / running.report['size']['total']['value']:.6g}")
+            own = running.report["size"]["total"]["value"]
+            running.report["size_ratio"] = float(f"{whole / own:.6g}") if whole and own else None
 
 
 def sizes_of(subject: Subject) -> dict[str, int]:

@@ -60,7 +60,7 @@ class Throughput(Probe):
 
     order: ClassVar[int] = 35
 
-    largest: int = Field(256, ge=1, description="the largest batch that is tried")
+    largest: int = Field(256, ge=1, le=TEXTS, description="the largest batch that is tried")
     slowest: float = Field(2.0, gt=0, description="seconds of one batch beyond which no larger one is tried")
 
     def measure(self, desk: Desk) -> None:

@@ -18,7 +18,8 @@ PART_COLOURS = {
     "tokenizer": SERIES[4],
     "other": FADED,
 }
-BILL_COLOURS = {"interpreter and imports": FADED, "weights and session": SERIES[0], "activations": SERIES[1]}
+BILL_COLOURS = {"interpreter and imports": FADED, "weights and session": SERIES[0], "activations": SERIES[1],
+                "loading": SERIES[4]}  # fmt: skip
 
 
 def size_parts(report: Mapping[str, Any], width: int) -> dict[str, Any] | None:
