@@ -149,7 +149,8 @@ class Labelling:
         return list(dict.fromkeys(asked))
 
     def _load(self, task: Task) -> Loaded:
-        outputs = {"classes": len(self.corpus.labels), "value": 1}.get(task.output)
+        labels = len(self.corpus.labels)
+        outputs = {"classes": labels, "labels": labels, "value": 1, "span": 2}.get(task.output)
         loaded = load_model(self.teacher, task.auto_class, num_labels=outputs)
         fresh = [name for name in loaded.missing if "pooler." not in name]
         if fresh and self.keep.logits:

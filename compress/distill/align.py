@@ -120,9 +120,9 @@ class Interpreter:
         return collator(self.task, self.theirs.pad_token_id)(features, generator)
 
     def compares_tokens(self, wanted: Wanted) -> bool:
-        """Whether losses that read `wanted` compare anything smaller than a text."""
+        """Whether losses that read `wanted` compare anything smaller than a text (windows of one, say)."""
         whole_texts = replace(wanted, logits=False, embedding=False) == Wanted(logits=False)
-        return not whole_texts or (wanted.logits and (self.task.token_level or self.over_tokens))
+        return self.over_tokens or not whole_texts or (wanted.logits and self.task.token_level)
 
     def paired(self, rows: Sequence[Mapping[str, Any]], max_length: int, wanted: Wanted) -> list[Feature]:
         """The student's features, each with the teacher's and, when tokens are compared, the spans of both.

@@ -58,6 +58,14 @@ def check_quality(score: float, chance: float, metric: str, source: str) -> None
         )
 
 
+def check_outputs(losses: Sequence[Loss], output: str) -> None:
+    """Raises InputError for a softmax over outputs that are no distribution: labels of their own, an embedding."""
+    wrong = [loss.registered_name for loss in losses if loss.over_classes]
+    if wrong and output in ("labels", "vector"):
+        instead = "logits_bce or logits_mse" if output == "labels" else "embedding_mse or embedding_cosine"
+        raise InputError(f"{wrong[0]}: this task's outputs are no distribution over classes; use {instead}")
+
+
 def reads_unlabelled(choice: str, losses: Sequence[Loss], present: bool, labelled: bool) -> bool:
     """Whether unlabelled rows are trained on: `choice` is auto, use or ignore, `present` that the corpus has some.
 
@@ -71,7 +79,7 @@ def reads_unlabelled(choice: str, losses: Sequence[Loss], present: bool, labelle
     if not labelled:
         return True
     needing = [loss.registered_name for loss in losses if loss.needs_labels and not loss.skips_unlabelled]
-    learns = any(not loss.needs_labels for loss in losses)
+    learns = any(loss.needs_teacher or not loss.needs_labels for loss in losses)
     if choice == "use" and needing:
         raise InputError(f"unlabeled: use, and {', '.join(needing)} needs a label for every row; take that loss out")
     if choice == "use" and not learns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,7 @@ from compress.signals.store import Signals
 from compress.tasks.base import Task
 from compress.tasks.features import Feature, collator, encode_rows, lengths, with_unlabelled
 from compress.train.batches import Batch, TrainData, bucketed, derived_seed
+from compress.train.bodies import recomputing
 from compress.train.evaluate import collect
 from compress.train.fit import fit
 from compress.train.options import TrainOptions
@@ -69,6 +70,7 @@ class Distillation:
         self.device = resolve_device(options.device)
         self.precision = resolve_precision(options.precision, self.device)
         self.collate = collator(task, tokenizer.pad_token_id)
+        self._known = 0  # features with labels, which come first
 
     def origin(self, source: str, commit: str) -> Origin:
         """What tells the signals of the teacher `source` (a folder, or a hub name at `commit`) from others."""
@@ -131,7 +133,8 @@ class Distillation:
         data = self._data(objective)
         measured = self._preflight(data)
         with quick_attention(student, self.device):
-            first = self._first_batch(objective, data, seed)
+            with recomputing(objective) if self.options.gradient_checkpointing else nullcontext():
+                first = self._first_batch(objective, data, seed)
             result = fit(
                 objective,
                 data,
@@ -158,7 +161,9 @@ class Distillation:
         if signals is not None:
             check_signals(signals, told.origin, losses, "signals")
             return StoredTeacher(signals, live=live)
-        collate = self.collate if self.interpreter is None else self.interpreter.collate
+        # The task's own collate: `mask` must be seen to draw, or rows are stored that no batch ever holds.
+        other = self.interpreter
+        collate = self.collate if other is None else collator(self.task, other.theirs.pad_token_id)
         setting = Setting(
             self._heard, collate, told.origin, self.options.epochs, self.options.batch_size, self.device, cache, work,
             self.reporter,
@@ -177,6 +182,7 @@ class Distillation:
     def _rows(self, read: Callable[[str], list[Feature]]) -> list[Feature]:
         """The train rows, then the unlabelled ones when they are trained on."""
         known = read("train")
+        self._known = len(known)
         return with_unlabelled(self.task, known, read("unlabeled")) if self.unlabelled else known
 
     def _data(self, objective: Objective) -> TrainData:
@@ -192,7 +198,10 @@ class Distillation:
     def _preflight(self, data: TrainData) -> dict[str, Any]:
         return {
             "overlap": preflight.overlap(self.corpus, self.reporter),
-            "cut_off": preflight.cut_off(data.features, self.max_length, self.reporter),
+            # A long context is read in windows, which are full and lose nothing.
+            "cut_off": 0.0
+            if self.task.output == "span"
+            else preflight.cut_off(data.features, self.max_length, self.reporter),
         }
 
     def _first_batch(self, objective: Objective, data: TrainData, seed: int) -> FirstBatch:
@@ -215,8 +224,10 @@ class Distillation:
         return {"layer_maps": maps, "weights": {name: loss.weight * factor for name, loss, factor in terms}}
 
     def _first(self, data: TrainData, seed: int, device: torch.device | None = None) -> Batch:
-        """The first batch of the training, drawn as the loop draws it."""
-        rows = bucketed(data.lengths, self.options.batch_size, seed, 0, data.least)[0]
+        """A first batch of the training, drawn as the loop draws it."""
+        drawn = bucketed(data.lengths, self.options.batch_size, seed, 0, data.least)
+        # Of a corpus that is mostly unlabelled the first batch that has a label: a loss on labels is not dead there.
+        rows = next((batch for batch in drawn if min(batch) < self._known), drawn[0])
         generator = torch.Generator().manual_seed(derived_seed("collate", seed, 0, 0))
         batch = data.collate([data.features[row] for row in rows], generator)
         return {name: value.to(device or self.device) for name, value in batch.items()}

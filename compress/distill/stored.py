@@ -19,6 +19,8 @@ from compress.signals.content import batch_keys
 from compress.signals.origin import Origin
 from compress.signals.store import Signals, empty
 
+POOLING = ("pooling", "normalize")  # options of a task that decide what its outputs are
+
 
 class StoredTeacher(Teacher):
     """Traces from a store, looked up by the content of each row; rows that it lacks are asked of `live`.
@@ -102,11 +104,12 @@ def check_signals(signals: Signals, mine: Origin, losses: Sequence[Loss], name: 
     facts = signals.facts
     facts.origin.refuse_other(mine, name)
     compared = [loss for loss in losses if loss.needs_teacher and {"logits", "embedding"} & loss.needs]
-    theirs, own = (next(iter(origin.task)) for origin in (facts.origin, mine))
-    if compared and theirs != own:
+    (theirs, how), (own, here) = (next(iter(origin.task.items())) for origin in (facts.origin, mine))
+    if compared and (theirs != own or any(how.get(key) != here.get(key) for key in POOLING)):
+        made, asked = ("".join(f" {key}={told[key]}" for key in POOLING if key in told) for told in (how, here))
         raise InputError(
-            f"{name}: made for the task {theirs}, and this step's is {own}; its outputs mean something else. "
-            f"Label this step's corpus, or use losses on hidden states and attention only"
+            f"{name}: made for the task {theirs}{made}, and this step's is {own}{asked}; its outputs mean something "
+            f"else. Label this step's corpus, or use losses on hidden states and attention only"
         )
     whole = [loss.registered_name for loss in compared if "logits" in loss.needs and not loss.takes_largest]
     if facts.kept.top is not None and whole:

@@ -28,6 +28,7 @@ from compress.signals.origin import Origin
 from compress.signals.ranks import Ranks
 from compress.signals.store import Facts, Signals, open_shards
 from compress.train.batches import Batch, Collate, Feature
+from compress.train.group import join
 from compress.train.place import arithmetic
 
 TeacherMode = Literal["auto", "live", "stored"]
@@ -90,7 +91,11 @@ class ThriftyTeacher(Teacher):
         """Decide, and run the teacher over the rows once when that is cheaper. Raises JobError when that fails."""
         self.live.want(wanted)
         kept = Kept(wanted)
-        self.decision = self._recalled(kept) or self._decided(kept)
+        mine = self._recalled(kept) or self._decided(kept)
+        # Processes that train together must speak alike: the leader's clock decides for all of them.
+        stored = bool(join().told(float(mine.mode == "stored")))
+        self.decision = replace(mine, mode="stored" if stored else "live")
+        self._write_note(kept)
         if self.decision.mode == "stored":
             began = time.perf_counter()
             self._inner = StoredTeacher(self._label(kept), live=self.live, name="the stored signals")
@@ -151,12 +156,14 @@ class ThriftyTeacher(Teacher):
         if self.asked == "auto":
             decision = self._cheaper(kept)
             self.setting.reporter.note(said(decision, self.setting.epochs))
+        return decision
+
+    def _write_note(self, kept: Kept) -> None:
         note = self._note(kept)
         note.parent.mkdir(parents=True, exist_ok=True)
         beside = note.with_name(f".{note.name}-{os.getpid()}")
-        write_json(beside, asdict(decision))
+        write_json(beside, asdict(self.decision))
         os.replace(beside, note)
-        return decision
 
     def _cheaper(self, kept: Kept) -> Decision:
         setting = self.setting

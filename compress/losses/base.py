@@ -25,6 +25,7 @@ class Loss(Options):
     least_rows: the fewest texts in a batch that the term is defined for.
     soft_maps: whether its `map` may weigh all teacher layers (`attention`, `transport`). Its `pairs` then gives every
     pair, so that all layers are captured, and `map_weights` tells the weights that two traces get.
+    over_classes: whether it takes the outputs for a distribution over classes, by a softmax.
     takes_largest: whether the teacher's largest logits and the mass of the rest are enough for it.
     """
 
@@ -32,6 +33,7 @@ class Loss(Options):
     needs_labels: ClassVar[bool] = False
     skips_unlabelled: ClassVar[bool] = False
     takes_largest: ClassVar[bool] = False
+    over_classes: ClassVar[bool] = False
     paper: ClassVar[str] = ""
     projects: ClassVar[bool] = False
     least_rows: ClassVar[int] = 1

@@ -27,6 +27,7 @@ class LogitsJS(Loss):
 
     needs: ClassVar[frozenset[str]] = frozenset({"logits"})
     paper: ClassVar[str] = "Agarwal et al. 2024, arXiv 2306.13649; Lin 1991, doi 10.1109/18.61115"
+    over_classes: ClassVar[bool] = True
 
     temperature: float = Field(1.0, gt=0, le=1000, description="softens both distributions")
     beta: float = Field(0.5, gt=0, lt=1, description="the teacher's share of the mixture m")

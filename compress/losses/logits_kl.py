@@ -25,6 +25,7 @@ class LogitsKL(Loss):
     needs: ClassVar[frozenset[str]] = frozenset({"logits"})
     takes_largest: ClassVar[bool] = True
     paper: ClassVar[str] = "Hinton, Vinyals, Dean 2015, arXiv 1503.02531"
+    over_classes: ClassVar[bool] = True
 
     temperature: float = Field(2.0, gt=0, le=1000, description="softens both distributions; 1 to 8 is usual")
 

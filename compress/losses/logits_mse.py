@@ -13,7 +13,7 @@ from compress.losses.outputs import IMPOSSIBLE, flat_logits, same_outputs
 
 @LOSSES.register("logits_mse")
 class LogitsMSE(Loss):
-    """||student - teacher||^2: summed over classes, mean over the outputs that count.
+    """||student - teacher||^2: summed over classes (mean over the tokens of `answer`), mean over outputs that count.
 
     It compares the logits themselves, so a shift of all of them counts too, and needs no temperature. Works for one
     output (regression) as well. Tang et al. distilled BERT into a small LSTM with it. Positions that a task made
@@ -28,6 +28,11 @@ class LogitsMSE(Loss):
         one, two = flat_logits(student), flat_logits(required(teacher, "teacher"))
         same_outputs(one, two)
         apart = one - two
-        if one.shape[-1] > 1:  # a regression may say -10,000 and mean it
-            apart = apart.masked_fill((one < IMPOSSIBLE) & (two < IMPOSSIBLE), 0.0)
-        return apart.square().sum(-1).mean()
+        if one.shape[-1] == 1:  # a regression may say -10,000 and mean it
+            return apart.square().sum(-1).mean()
+        possible = (one >= IMPOSSIBLE) | (two >= IMPOSSIBLE)
+        squares = apart.square().where(possible, 0.0).sum(-1)
+        logits = student.logits
+        if logits is not None and logits.dim() == 3 and logits.shape[1] != student.mask.shape[1]:
+            squares = squares / possible.sum(-1).clamp(min=1)  # scores of tokens: not more for a longer text
+        return squares.mean()

@@ -23,6 +23,7 @@ class LogitsTV(Loss):
 
     needs: ClassVar[frozenset[str]] = frozenset({"logits"})
     paper: ClassVar[str] = "Wen et al. 2023, arXiv 2307.15190"
+    over_classes: ClassVar[bool] = True
 
     temperature: float = Field(1.0, gt=0, le=1000, description="softens both distributions")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,6 +109,8 @@ def look(data: Path) -> Seen:
     if kind == "jsonl" and any(path.suffix == ".json" and _is_squad(path) for path in files):
         kind = "squad"
     options = {"train": str(data)} if data.is_file() else {"path": str(data)}
+    if kind == "squad":
+        options["unanswered"] = "drop"  # version 2 has such questions, which this task cannot learn from
     source = Choice(SOURCES).parse({kind: options})
     assert isinstance(source, FileSource)
     places = source.located()
@@ -181,7 +184,7 @@ def _embed(seen: Seen) -> dict[str, Any]:
         )
     if target is not None:
         values = [float(row[target]) for row in seen.rows]
-        found |= {"target": target, "lowest": min(0.0, min(values)), "highest": max(values)}
+        found |= {"target": target, "lowest": min(0, math.floor(min(values))), "highest": math.ceil(max(values))}
     return found
 
 

@@ -11,7 +11,10 @@ from compress.core.artifact import MANIFEST, is_unsafe, verify
 from compress.core.errors import InputError
 
 MODULES, POOLING_FILE = "modules.json", "1_Pooling/config.json"
-_POOLINGS = {"mean_tokens": "mean", "cls_token": "cls", "max_tokens": "max"}
+_POOLINGS = {
+    "mean_tokens": "mean", "cls_token": "cls", "max_tokens": "max", "mean": "mean", "cls": "cls", "max": "max",
+}  # fmt: skip
+SENTENCES = "sentence_bert_config.json"
 WEIGHTS, GRAPH, IR = "model.safetensors", "model.onnx", "openvino_model.xml"
 _HEADS = (("ForSequenceClassification", "classify"), ("ForTokenClassification", "tag"), ("ForMaskedLM", "mask"),
           ("ForQuestionAnswering", "answer"))  # fmt: skip
@@ -148,7 +151,7 @@ def _from_config(folder: Path, config: dict[str, Any], tokenizer: dict[str, Any]
     return {
         "task": {task: _pooling(folder) if task == "embed" else None},
         "labels": labels if task in ("classify", "multilabel", "tag") else [],
-        "max_length": _longest(config, tokenizer),
+        "max_length": _longest(folder, config, tokenizer),
         "family": str(config.get("model_type", "")),
         "engine": engine,
         "inputs": _input_names(config, tokenizer),
@@ -159,6 +162,8 @@ def _task(folder: Path, config: dict[str, Any], labels: list[str]) -> str:
     architecture = str((config.get("architectures") or [""])[0])
     for ending, task in _HEADS:
         if architecture.endswith(ending):
+            if task == "mask" and (folder / MODULES).is_file():
+                return "embed"  # config.json still names the head of the pretraining
             value = config.get("problem_type") == "regression" or len(labels) == 1
             if task == "classify" and config.get("problem_type") == "multi_label_classification":
                 return "multilabel"
@@ -179,26 +184,34 @@ def _pooling(folder: Path) -> dict[str, Any]:
     told = [
         name.removeprefix("pooling_mode_") for name, on in options.items() if name.startswith("pooling_mode_") and on
     ]
+    mode = options.get("pooling_mode")  # newer versions name it, or a list of them
+    told = told or ([mode] if isinstance(mode, str) else list(mode or ()))
     pooling = _POOLINGS.get(told[0]) if len(told) == 1 else None
     if pooling is None:
         known = ", ".join(_POOLINGS)
-        raise InputError(f"{path}: pools by {' and '.join(told) or 'nothing'}, which is not known (known: {known})")
+        raise InputError(f"{path}: pools by {' and '.join(told) or 'nothing'}, which is not known (known: {known}); "
+                         "give a folder that pools by mean, cls or max")  # fmt: skip
     try:
         modules = [str(module["type"]) for module in json.loads((folder / MODULES).read_text(encoding="utf-8"))]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / MODULES}: damaged ({error}); copy the folder again") from error
     strange = [name for name in modules if name.rpartition(".")[2] not in ("Transformer", "Pooling", "Normalize")]
     if strange:
-        raise InputError(f"{folder / MODULES}: has the part {strange[0]}, which is not known here")
+        raise InputError(
+            f"{folder / MODULES}: has the part {strange[0]}, which is not known here; give a model of Transformer, "
+            "Pooling and Normalize only"
+        )
     return {"pooling": pooling, "normalize": any(name.endswith(".Normalize") for name in modules)}
 
 
-def _longest(config: dict[str, Any], tokenizer: dict[str, Any]) -> int:
+def _longest(folder: Path, config: dict[str, Any], tokenizer: dict[str, Any]) -> int:
     positions = int(config.get("max_position_embeddings") or 512)
     if config.get("model_type") in _OFFSET_FAMILIES:
         # These families count positions from the padding index + 1.
         positions -= int(config.get("pad_token_id") or 0) + 1
-    return min(positions, int(tokenizer.get("model_max_length") or positions))
+    told = folder / SENTENCES
+    most = (read_json(told) if told.is_file() else {}).get("max_seq_length") or positions
+    return min(positions, int(most), int(tokenizer.get("model_max_length") or positions))
 
 
 def _input_names(config: dict[str, Any], tokenizer: dict[str, Any]) -> list[str]:

@@ -63,7 +63,7 @@ class Blanks:
 
 @dataclass(frozen=True)
 class Labels:
-    """multilabel: the labels with a probability of one half or more, the likeliest first, and all probabilities."""
+    """multilabel: the labels with a probability above one half, the likeliest first, and all probabilities."""
 
     labels: tuple[str, ...]
     scores: dict[str, float]
@@ -116,7 +116,7 @@ def labels_of(logits: np.ndarray, labels: Sequence[str]) -> Labels:
     """Logits `[c]`, each label by itself."""
     shares = 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -500, 500)))
     scores = {name: float(p) for name, p in zip(labels, shares, strict=True)}
-    said = sorted((name for name, p in scores.items() if p >= THRESHOLD), key=lambda name: -scores[name])
+    said = sorted((name for name, p in scores.items() if p > THRESHOLD), key=lambda name: -scores[name])
     return Labels(tuple(said), scores)
 
 

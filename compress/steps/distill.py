@@ -146,7 +146,10 @@ class Distill(Step, TrainOptions):
         heard = Distillation(task, corpus, teacher.tokenizer, longest, self, context.reporter)
         teaching.share_tokens(heard)
         measured = teaching.scores(heard, several=self.teachers is not None)
-        given = Given(context.source, heard.sample, heard.supervised if teaching.head else None)
+        shown = heard  # what an initialisation sees: texts as the model that the student is cut from reads them
+        if tokens.own:
+            shown = Distillation(task, corpus, tokens.tokenizer, max_length, self, context.reporter)
+        given = Given(context.source, shown.sample, shown.supervised if teaching.head else None)
         student, inherited, tokens = student_of(
             self.student, teacher, start, self.start, tokens, task, given, context
         )  # fmt: skip

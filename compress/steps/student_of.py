@@ -38,6 +38,8 @@ def student_of(
     built = architecture.build(tokens.source_of(teacher), getattr(transformers, task.auto_class), given)
     if built.tokenizer is not None:
         tokens = _brought(built, tokens, teacher)
+        if start is not None:
+            check_vocabulary(start.tokenizer, tokens.tokenizer, context.source(str(name)))
     tokens.settle(built.model, built.inherited)
     if start is None:
         return built.model, built.inherited, tokens

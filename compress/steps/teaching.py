@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from torch import nn
+
 from compress.core.errors import InputError
 from compress.corpora.corpus import Corpus
-from compress.distill.checks import check_head, check_labels, check_one_tokenizer, check_quality
+from compress.distill.checks import check_head, check_labels, check_one_tokenizer, check_outputs, check_quality
 from compress.distill.distillation import Distillation, Told
 from compress.losses.base import Loss
 from compress.steps.base import Context
@@ -67,6 +69,7 @@ class Teaching:
                 continue
             scores, chance = work.score(teacher.model, "dev")
             check_quality(scores[work.task.metric], chance, work.task.metric, source)
+            nn.Module.to(teacher.model, "cpu")  # students are built on the CPU; the training moves it again
             found["chance"] = chance
             if several:
                 found.setdefault("teachers", {})[name] = {"dev": scores}
@@ -89,6 +92,7 @@ def teachers_of(
 
     Raises InputError for a head that a loss needs and that is not there, and for labels that are not the corpus's.
     """
+    check_outputs(losses, task.output)
     sources = [context.source(name) for name in named]
     labels = len(corpus.labels)
     outputs = {"classes": labels, "labels": labels, "value": 1, "span": 2}.get(task.output)

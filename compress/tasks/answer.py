@@ -214,7 +214,10 @@ def _answers(value: Any, context: str, column: str) -> list[dict[str, Any]]:
     if not isinstance(value, (list, tuple)):
         raise ValueError(f"column {column!r}: expected a list of {{text, answer_start}}, came {type(value).__name__}")
     if not value:
-        raise ValueError(f"column {column!r}: no answer; questions that have none (SQuAD v2) are not for this task")
+        raise ValueError(
+            f"column {column!r}: no answer; questions that have none (SQuAD v2) are not for this task; leave such rows "
+            "out, or read SQuAD's files by {squad: {path: FOLDER, unanswered: drop}}"
+        )
     return [_answer(one, context, column) for one in value]
 
 

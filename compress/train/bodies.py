@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
+from torch._functorch import config as functorch_config
 from transformers import PreTrainedModel
 
 from compress.core.errors import InputError
@@ -56,7 +57,8 @@ def compiled(module: nn.Module, device: torch.device) -> Iterator[None]:
     for part in parts.values():
         part.compile(dynamic=True)
     try:
-        yield
+        with functorch_config.patch(donated_buffer=False):  # balancing walks one graph several times
+            yield
     finally:
         for part in parts.values():
             part._compiled_call_impl = None

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from compress.core.errors import Fault
 from compress.core.options import Choice
 from compress.corpora.running_text import corpus_texts
 from compress.corpora.tokenizers.base import TOKENIZERS, TokenizerTraining
@@ -36,6 +37,11 @@ class Scratch(Origin):
         if self.width % self.heads:
             raise ValueError(f"width {self.width} cannot be divided among {self.heads} heads; choose a multiple")
         return self
+
+    def preflight(self, max_length: int) -> list[Fault]:
+        """Trackers of the warm-up that are not installed."""
+        found = self.warmup.tracker_faults() if self.warmup is not None else []
+        return [Fault(f"warmup.{fault.path}", fault.message) for fault in found]
 
     def start(self, need: Need) -> Start:
         """Learn a vocabulary, draw weights, and warm the body up when asked."""

@@ -70,6 +70,14 @@ def test_a_slow_term_is_pushed_by_hand() -> None:
     assert balancer.factors().tolist() == pytest.approx([1.5, 0.5])
 
 
+def test_a_term_without_a_label_at_first_starts_later() -> None:
+    """Prevents a first batch without labels from making a term on labels a million times as slow as the others."""
+    balancer, point = GradientNorm(every=1, momentum=0.0, alpha=1.0).build(2), nn.Parameter(torch.tensor([2.0]))
+    balancer([1.0, 1.0], [point.sum(), point.sum() * 0.0], [point])
+    balancer([1.0, 1.0], [point.sum(), point.sum()], [point])
+    assert balancer.factors().tolist() == pytest.approx([1.0, 1.0])
+
+
 def test_a_dead_term_keeps_its_factor() -> None:
     """Prevents a division by a gradient of zero, and one term's death from changing what the others weigh."""
     balancer, point = GradientNorm().build(3), nn.Parameter(torch.tensor([1.0]))

@@ -124,6 +124,10 @@ def test_what_the_store_lacks_is_named(wanted: Wanted, words: str, tmp_path: Pat
         ({"tokenizer": "b" * 64}, "made with the tokenizer kkkkkkkkkkkk"),
         ({"max_length": 64}, "made with the max_length 12, and this step's is 64"),
         ({"task": {"regress": {}}}, "made for the task classify, and this step's is regress"),
+        (
+            {"task": {"classify": {"pooling": "cls"}}},
+            "made for the task classify, and this step's is classify pooling=cls",
+        ),
     ],
 )
 def test_signals_of_something_else_are_refused(change: dict[str, Any], words: str, tmp_path: Path) -> None:

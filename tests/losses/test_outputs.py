@@ -194,6 +194,12 @@ def test_answers_over_padded_positions(loss: Loss, fill: float) -> None:
     assert one.grad[..., 4:].abs().sum() == 0
 
 
+def test_logits_mse_of_an_answer_does_not_grow_with_the_text() -> None:
+    """Prevents a term that weighs long windows more: 1 apart at every position is 1, for 4 tokens and for 400."""
+    for size in (4, 400):
+        assert LogitsMSE()(answers(torch.zeros(2, 2, size)), answers(torch.ones(2, 2, size))).item() == 1.0
+
+
 def test_logits_mse_counts_large_negative_values_of_a_regression() -> None:
     """Prevents a regression to -20,000 from being taken for filled positions: (-20000 + 20002)^2."""
     assert LogitsMSE()(outputs([[-20000.0]]), outputs([[-20002.0]])).item() == pytest.approx(4.0)

@@ -43,7 +43,7 @@ def test_label_sets_are_sigmoids(student: Folder) -> None:
         assert isinstance(prediction, Labels)
         expected = 1 / (1 + np.exp(-logits.astype(float)))
         assert list(prediction.scores.values()) == pytest.approx(expected.tolist())
-        assert set(prediction.labels) == {n for n, p in prediction.scores.items() if p >= 0.5}
+        assert set(prediction.labels) == {n for n, p in prediction.scores.items() if p > 0.5}
         assert list(prediction.labels) == sorted(prediction.labels, key=lambda name: -prediction.scores[name])
 
 
@@ -124,6 +124,20 @@ def test_sentence_transformers_files_say_the_same(student: Folder, tmp_path: Pat
     pooling.write_text(json.dumps({**held, "pooling_mode_mean_tokens": False, "pooling_mode_lasttoken": True}))
     with pytest.raises(InputError, match="pools by lasttoken, which is not known"):
         Student.load(folder)
+
+
+def test_folders_of_newer_sentence_transformers(student: Folder, tmp_path: Path) -> None:
+    """Published encoders name their pooling in one word, a shorter input than their positions, and an old head."""
+    folder = tmp_path / "plain"
+    shutil.copytree(student("bert", "embed"), folder)
+    expected = Student.load(folder, threads=1).embed(tiny.TEXTS)
+    (folder / "manifest.json").unlink()
+    (folder / "1_Pooling" / "config.json").write_text('{"embedding_dimension": 32, "pooling_mode": "mean"}')
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "architectures": ["BertForMaskedLM"]}))
+    assert np.array_equal(Student.load(folder, threads=1).embed(tiny.TEXTS), expected)
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 9}')
+    assert Student.load(folder, threads=1).max_length == 9
 
 
 def test_embeddings_need_no_pooler(student: Folder, tmp_path: Path) -> None:

@@ -63,6 +63,14 @@ def test_logits_alone_need_no_alignment(known: tuple[Path, Path], tmp_path: Path
     assert verify(folder)["measured"]["dev"]["accuracy"] > 0.9
 
 
+def test_an_initialisation_that_looks_at_texts(known: tuple[Path, Path], tmp_path: Path) -> None:
+    """Prevents the teacher's token ids from being looked up in the table of the student's smaller vocabulary."""
+    student = {"electra": {"layers": 1, "width": 16, "heads": 2, "ffn": 32, "embedding": 8}}
+    folder = distilled(*known, tmp_path / "student", tokenizer={"wordpiece": {"size": 60}}, student=student, epochs=1)
+    inherited = verify(folder)["about"]["inherited"]
+    assert "texts" in str(inherited), inherited
+
+
 def test_a_start_keeps_its_own_tokenizer(known: tuple[Path, Path], tmp_path: Path) -> None:
     """Prevents two stages of which the second reads the first one's embeddings by another vocabulary's numbers."""
     text = [{"text": row["text"]} for row in sentences(64, 9)]

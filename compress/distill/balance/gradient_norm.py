@@ -76,8 +76,8 @@ class _ByGradientNorm(Balancer):
     ) -> None:
         norms = agreed(torch.stack([gradient_norm(w * t, parameters) for w, t in zip(weights, terms, strict=True)]))
         values = agreed(torch.stack([term.detach().float() for term in terms]))
-        if first:
-            self.start.copy_(values)
+        # A term on labels is 0 in a batch without one; it starts where it has a gradient first.
+        self.start.copy_(torch.where((self.start == 0) & (norms > 0), values, self.start))
         given = norms.new_tensor(list(weights))
         wanted = given * self._pace(values)
         alive = norms > 0
@@ -93,5 +93,5 @@ class _ByGradientNorm(Balancer):
         """(L / L at the start, over its mean) ^ alpha: the paper's relative inverse training rate."""
         if self.options.alpha == 0:
             return torch.ones_like(values)
-        left = values.clamp(min=1e-30) / self.start.clamp(min=1e-30)
+        left = torch.where(self.start > 0, values.clamp(min=1e-30) / self.start.clamp(min=1e-30), 1.0)
         return (left / left.mean()) ** self.options.alpha

@@ -75,7 +75,9 @@ def rows(shares: Tensor, trace: Trace) -> Tensor:
     if shares.dim() == 2:
         return shares
     counts = trace.mask if trace.outputs is None else trace.outputs
-    counts = torch.where(counts.any(1, keepdim=True), counts, trace.mask)
+    # Outputs need not be tokens of this mask: start and end of an answer, words of a teacher's own tokens.
+    whole = trace.mask if trace.mask.shape == counts.shape else torch.ones_like(counts)
+    counts = torch.where(counts.any(1, keepdim=True), counts, whole)
     return (shares * counts).sum(2) / counts.sum(1).clamp(min=1)
 
 
