@@ -119,8 +119,8 @@ def fit(
         raise InputError("layer_decay: which layer a weight belongs to is not known here; leave it at 1")
     if options.patience and evaluate is None:
         raise InputError(
-            "patience: this training is not evaluated on dev (a warm-up, or no loss on outputs), so that it would never "
-            "stop early; leave it at 0"
+            "patience: this training is not evaluated on dev (a warm-up, or no loss on outputs), so that it would "
+            "never stop early; leave it at 0"
         )
     plan = _plan(module, data, options, seed, metric, f"{device.type}/{precision}", group.world)
     found = _found(work, plan, group, reporter)
