@@ -27,7 +27,7 @@ from benchmarks.record import record
 from benchmarks.shapes import SEED, Shape, make_corpus, make_model
 
 TEACHER = Shape("tiny-teacher", "bert", 2, 128, 2, 512)
-CHUNK = 10_000  # rows that are generated and written at a time
+CHUNK = 2_000  # rows that are generated, written and read at a time
 BATCH = 32
 MB = 1e6
 

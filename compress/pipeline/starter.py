@@ -28,11 +28,11 @@ WORDS = ("tokens", "words", "sentence")
 TAGS = ("tags", "ner_tags", "pos_tags", "labels", "label")
 LOSS = {
     "classify": "{logits_kl: {temperature: 2}}",
-    "multilabel": "logits_mse",
+    "multilabel": "logits_bce",
     "regress": "logits_mse",
     "tag": "{logits_kl: {temperature: 2}}",
     "answer": "{logits_kl: {temperature: 2}}",
-    "embed": "{hidden_mse: {map: last}}",
+    "embed": "{hidden_mse: {map: last}}, embedding_cosine",
 }
 LENGTHS = {"answer": 384}  # tokens; 128 for every other task
 AUTO = "auto"
