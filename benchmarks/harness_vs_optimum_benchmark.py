@@ -5,7 +5,7 @@
 
 Purpose: what `compress bench` is worth where a machine is not quiet. Two BERTs with random weights (4 and 2 layers of
 width 256), batch 1, 64 tokens, float32, eager torch; each harness reports how much faster the second is than the
-first, `--repeats` times, on a quiet machine and beside a process that burns one core. About 12 minutes on two cores
+first, `--repeats` times, on a quiet machine and beside a process that burns one core. About 18 minutes on two cores
 that nothing else uses. Writes results/harness_vs_optimum_benchmark.json when it ran 10 times.
 
 optimum-benchmark 0.6.0 does not import with the transformers that this project pins (`SpecialTokensMixin` is gone from
