@@ -19,9 +19,10 @@ WRITTEN = (*PRODUCT, "tests", "benchmarks")
 
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"core"}),
-    frozenset({"anatomy", "tasks", "corpora", "losses", "train"}),
-    frozenset({"signals"}),
-    frozenset({"students", "distill", "prune", "factorize", "quantize", "export", "bench"}),
+    frozenset({"shapes", "anatomy", "tasks", "corpora", "losses", "train"}),
+    frozenset({"signals", "importance"}),
+    frozenset({"students"}),
+    frozenset({"distill", "prune", "factorize", "quantize", "export", "bench"}),
     frozenset({"steps"}),
     frozenset({"pipeline"}),
     frozenset({"report"}),

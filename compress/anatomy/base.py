@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import nn
 from transformers import PreTrainedModel
 
+from compress.anatomy.blocks import AttentionBlock, FfnBlock, names_of, stored_layers
 from compress.core.errors import InputError
 from compress.core.options import Options
 from compress.core.registry import Catalogue
@@ -96,6 +97,36 @@ class Anatomy(Options):
         inner = self.layer_list(model)[0].get_submodule(self.ffn_in)
         assert isinstance(inner, nn.Linear)
         return inner.out_features
+
+    def attention_blocks(self, model: PreTrainedModel) -> list[AttentionBlock]:
+        """The attentions of the stored layers, as they are now: layers may differ in their heads."""
+        names, blocks = names_of(model), []
+        for number, layer in enumerate(stored_layers(self.layer_list(model)), start=1):
+            place = names[layer]
+            holder = self.query.rpartition(".")[0]
+            width = layer.get_submodule(self.query).get_parameter("weight").shape[0]
+            size = self.head_width(layer.get_submodule(holder))
+            blocks.append(
+                AttentionBlock(
+                    name=f"{place}.{self.attention_output}", layer=number,
+                    inputs=tuple(f"{place}.{part}" for part in (self.query, self.key, self.value)),
+                    holder=f"{place}.{holder}", heads=width // size, head_width=size,
+                )
+            )  # fmt: skip
+        return blocks
+
+    def ffn_blocks(self, model: PreTrainedModel) -> list[FfnBlock]:
+        """The feed-forwards of the stored layers, as they are now."""
+        names, blocks = names_of(model), []
+        for number, layer in enumerate(stored_layers(self.layer_list(model)), start=1):
+            place = names[layer]
+            neurons = layer.get_submodule(self.ffn_in).get_parameter("weight").shape[0]
+            blocks.append(FfnBlock(f"{place}.{self.ffn_out}", number, (f"{place}.{self.ffn_in}",), neurons))
+        return blocks
+
+    def head_width(self, holder: nn.Module) -> int:
+        """Width e of one head, from the module that keeps the number of heads."""
+        return int(holder.attention_head_size)  # type: ignore[arg-type]
 
     def layer_parts(self) -> tuple[str, ...]:
         """Dotted names of the parts of one layer, in an order that all families share."""

@@ -1,0 +1,55 @@
+"""What a pruner is: options that say how much of one kind of part goes, and `cut`."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from compress.core.options import Options
+from compress.core.registry import Catalogue
+from compress.importance.base import Evidence, Importance
+
+
+@dataclass
+class Job:
+    """What a pruner works on.
+
+    model: float32, in eval mode, on the CPU; a pruner changes a copy. importance: the recipe's criterion. texts: the
+    fields of every training row, each a list of texts (a pair has two), read anew on every call. multiple: counts of
+    kept heads' features and neurons are rounded to it.
+    """
+
+    model: PreTrainedModel
+    tokenizer: Any
+    importance: Importance
+    evidence: Evidence
+    texts: Callable[[], Iterable[Sequence[str]]] = tuple
+    multiple: int = 8
+
+
+@dataclass
+class Change:
+    """A smaller model. facts: what was kept, for the manifest. tokenizer: the one that now belongs to it."""
+
+    model: PreTrainedModel
+    tokenizer: Any
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class Pruner(Options):
+    """Base of every pruner; its fields say how much goes."""
+
+    @abstractmethod
+    def cut(self, job: Job) -> Change:
+        """The smaller model, proven equal to the masked original.
+
+        Raises InputError when nothing would go, when nothing would be left, or when the family does not allow it;
+        JobError when the proof fails.
+        """
+
+
+PRUNERS: Catalogue[Pruner] = Catalogue("pruner", "pruners", ("compress.prune",))

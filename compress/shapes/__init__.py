@@ -1,0 +1,1 @@
+"""Models of shapes that stock classes cannot express: uneven layers and low-rank matrices, saved and loaded alike."""
