@@ -47,7 +47,12 @@ class BenchOptions(Options):
     seconds: float = Field(
         1.0, gt=0, description="time for each cell and subject; less when the median is known within 2 %"
     )
-    rounds: int = Field(10, ge=3, description="blocks into which that time is cut, interleaved across subjects")
+    rounds: int | None = Field(
+        None,
+        ge=3,
+        description="blocks into which that time is cut, interleaved across subjects; null: 20 to 100 for latency, by "
+        "how long a request takes, and 10 for throughput",
+    )
     fits: list[Annotated[str, AfterValidator(amount)]] = Field(
         default_factory=list, description="memory limits to run every subject under, such as 256MB; says yes or no"
     )

@@ -125,6 +125,8 @@ def grid_table(report: Report) -> Table:
         (Column("p50", "p50", "Median time of one request"), _percentile("p50")),
         (Column("p90", "p90", "Nine of ten requests are faster"), _percentile("p90")),
         (Column("p99", "p99", "99 of 100 requests are faster"), _percentile("p99")),
+        (Column("device_p50", "on the GPU", "Of the median, what lies between the first kernel and the last"),
+         _percentile("device_p50")),
         (Column("ratio", "faster", "Time of the reference over time of this model, round by round"),
          lambda e: ratio_cell(e[1], e[0])),
         (Column("throughput", "throughput", "Texts per second, one request after another"),

@@ -57,7 +57,7 @@ def _lines(subject: Mapping[str, Any]) -> Iterator[Line]:
         yield Line(f"fits.{limit['limit_bytes']}", fits)
     for entry in subject["latency"]:
         at = {"batch": entry.get("batch"), "length": "corpus" if entry.get("mix") == "corpus" else entry.get("length")}
-        for name in ("p50", "p90", "p99", "throughput", "ratio"):
+        for name in ("p50", "p90", "p99", "device_p50", "throughput", "ratio"):
             if entry.get(name):
                 yield Line(f"latency.{name}", {**RATIO, **entry[name]}, at)
         if entry.get("padding_share") is not None:

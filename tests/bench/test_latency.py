@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compress.bench.probes.latency import Cell, result
+from compress.bench.probes.latency import Cell, block_seconds, result
 
 
 def _cell(asked: int = 40) -> Cell:
@@ -35,3 +35,11 @@ def test_without_the_reference_there_is_no_ratio() -> None:
     cell.faults["teacher"] = "out of memory"
     ratio = result(cell, "student", "teacher")["ratio"]
     assert ratio == {"value": None, "interval": None, "verdict": "CANNOT TELL", "why": "out of memory"}
+
+
+def test_blocks_are_short_where_requests_are() -> None:
+    """Blocks of tenths of a second compare two models at two moments of the machine; one request has no median."""
+    assert block_seconds(2.0, None, slowest=0.001) == 0.02  # a hundred blocks at most
+    assert block_seconds(2.0, None, slowest=0.006) == 0.024  # four requests
+    assert block_seconds(2.0, None, slowest=0.140) == 0.1  # twenty blocks at least
+    assert block_seconds(2.0, 10, slowest=0.001) == 0.2

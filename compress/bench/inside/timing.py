@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from compress.bench.inside import requests
+from compress.bench.inside.device_time import DeviceTime
 from compress.bench.inside.state import State
 
 Call = Callable[[], object]
@@ -43,12 +44,18 @@ def block(state: State, start: int, count: int, seconds: float) -> dict[str, Any
     """Time whole passes over `count` requests from `start` on (around the end) until `seconds` are spent.
 
     Whole passes, so that every request weighs the same however fast the subject is. One request before them is not
-    counted: the process was asleep while the others were measured.
+    counted: the process was asleep while the others were measured. On CUDA `device` has, beside the durations by the
+    clock of the host, the seconds of each request by the events of the device.
     """
     calls: list[Call] = state.kept[CALLS]
     chosen = [calls[index % len(calls)] for index in range(start, start + count)]
     timed(chosen[-1], state.synchronize)
-    return {"durations": passes(chosen, seconds, state.synchronize)}
+    torch = state.torch_on_cuda()
+    if torch is None:
+        return {"durations": passes(chosen, seconds, state.synchronize)}
+    watch = DeviceTime(torch)
+    durations = passes([watch.around(call) for call in chosen], seconds, state.synchronize)
+    return {"durations": durations, "device": watch.seconds()}
 
 
 def stream(state: State, start: int, count: int, seconds: float, settle: bool = True) -> dict[str, float]:

@@ -23,6 +23,7 @@ RISE = 1.05
 PATIENCE = 2  # one batch size may fall back by chance or by its padding; two in a row have passed the top
 SWEEP_ROUNDS, FEWEST_ROUNDS, ROUNDS_TO_STOP = 3, 3, 6
 TEXTS = 2048
+TURNS = 10
 
 
 @dataclass
@@ -122,7 +123,7 @@ def prepare(desk: Desk, running: Running, search: Search, texts: list[int], batc
 
 def one_round(desk: Desk, running: Running, search: Search, batch: int, turn: int, rates: list[float]) -> None:
     """One stretch of batches without a pause; its rate goes to `rates`, a refusal to `search`."""
-    block = desk.options.seconds / desk.options.rounds
+    block = desk.options.seconds / (desk.options.rounds or TURNS)
     usual = search.per_request[batch]
     count = int(min(max(block / usual, 1), TEXTS // batch)) if usual > 0 else 1
     with desk.watch(running):
@@ -142,7 +143,7 @@ def _measure_best(desk: Desk, searches: dict[str, Search], texts: list[int]) -> 
         if best is not None:
             prepare(desk, running, searches[running.name], texts, best)
             chosen[running.name] = best
-    for turn in range(desk.options.rounds):
+    for turn in range(desk.options.rounds or TURNS):
         living = [running for running in desk.shuffled() if running.name in chosen]
         for running in living:
             search, batch = searches[running.name], chosen[running.name]
