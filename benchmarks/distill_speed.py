@@ -1,6 +1,6 @@
 """How fast a student is distilled, beside TextBrewer 0.2.1 and beside a Trainer with a teacher in its loss.
 
-    pip install --no-deps --target TB textbrewer==0.2.1.post1
+    pip install --no-deps --target TB textbrewer==0.2.1.post1 && pip install tensorboard  # which it imports
     python -m benchmarks.distill_speed --data DATA/sst2 --teacher MODEL --textbrewer TB [--rounds 3] [--rows 1600]
 
 Purpose: what `distill` costs. The same work for all: a fine-tuned 6 x 384 BERT as teacher, its half-depth student with
@@ -101,7 +101,10 @@ def measured(side: str, rows: int, number: int, start: Path, options: argparse.N
         "batch": BATCH, "learning_rate": RATE, "threads": options.threads, "seed": SEED + number,
     }  # fmt: skip
     command = [sys.executable, "-m", "benchmarks.distill_drivers", json.dumps(asked)]
-    done = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    told = subprocess.run(command, check=False, capture_output=True, text=True)
+    if told.returncode:
+        raise SystemExit(f"{side} failed:\n{told.stderr[-2000:]}")
+    done = json.loads(told.stdout.splitlines()[-1])
     seconds = done["seconds"] + done.get("labelling_seconds", 0.0)
     row = {"side": side, "round": number, **done, "rows_per_second": rows / seconds, "threads": options.threads}
     kept.write_text(json.dumps(row), encoding="utf-8")
