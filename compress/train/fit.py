@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -31,7 +32,7 @@ from compress.train.checkpoint import (
 from compress.train.depths import DepthOf
 from compress.train.group import Group, join
 from compress.train.options import TrainOptions
-from compress.train.place import keep_freed_memory, resolve_device, resolve_precision
+from compress.train.place import hand_back_memory, keep_freed_memory, resolve_device, resolve_precision
 from compress.train.progress import Pace
 from compress.train.trackers.base import Run, started
 from compress.train.trainer import Evaluate, Job, Loop, Loss
@@ -158,7 +159,12 @@ def fit(
         put_weights(module, loop.best.weights)
     module.eval()
     module.zero_grad(set_to_none=True)
-    return _result(loop, found)
+    result = _result(loop, found)
+    # Moments and best weights are several times the student, and the Trainer holds itself in cycles.
+    del loop
+    gc.collect()
+    hand_back_memory()
+    return result
 
 
 @contextmanager
