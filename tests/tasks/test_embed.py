@@ -54,12 +54,22 @@ def test_a_pair_is_two_neighbours(word_piece: Any) -> None:
     ]
     made = features(one, word_piece, rows)
     batch = one.collate(made, word_piece.pad_token_id, generator())
-    assert batch["groups"].tolist() == [0, 0, 1, 2, 2] and batch["outputs"].all()
+    assert batch["owners"].tolist() == [0, 0, 1, 2, 2] and batch["outputs"].all()
     assert batch["labels"][:, 0].tolist() == [0, 0, -1, 2, 2]
     assert batch["labels"][:2, 1].tolist() == [0.5, 0.5] and batch["labels"][2:, 1].isnan().all()
     assert batch["attention_mask"].sum(-1).tolist()[2] == len(made[1]["input_ids"])
     alone = one.collate(features(one, word_piece, [{"text": "bad"}]), 0, generator())
     assert "labels" not in alone
+
+
+def test_pairs_that_share_a_text_have_one_number(word_piece: Any) -> None:
+    """Two right texts of a query, or one text of two queries, must not be taken for negatives of each other."""
+    one = task("embed", text_pair="other")
+    rows = [("she", "bad"), ("she", "good"), ("it", "good"), ("was", "said"), ("was", None)]
+    made = features(one, word_piece, [{"text": first, "text_pair": second} for first, second in rows])
+    batch = one.collate(made, word_piece.pad_token_id, generator())
+    assert batch["labels"][:, 0].tolist() == [0, 0, 0, 0, 0, 0, 3, 3, -1]
+    assert batch["owners"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4]
 
 
 def test_scored_pairs_learn_their_cosine() -> None:
