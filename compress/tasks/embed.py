@@ -143,7 +143,8 @@ class Embed(Task):
         batch = pad(texts, pad_id)
         batch["outputs"] = torch.ones(len(texts), dtype=torch.bool)
         batch["owners"] = torch.tensor(owners, dtype=torch.long)
-        if any(number != ALONE for number, _ in labels):
+        # Texts alone among pairs carry a label that no loss counts, so that a batch of them is no batch of other rows.
+        if any("labels" in feature for feature in features) or any(number != ALONE for number, _ in labels):
             batch["labels"] = torch.tensor(labels, dtype=torch.float32)
         return batch
 

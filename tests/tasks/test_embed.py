@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from compress.core.errors import JobError
 from compress.tasks.embed import Embed
+from compress.tasks.features import with_unlabelled
 from compress.tasks.retrieval import ranks
 from tests.tasks.tools import features, generator, task
 
@@ -60,6 +61,10 @@ def test_a_pair_is_two_neighbours(word_piece: Any) -> None:
     assert batch["attention_mask"].sum(-1).tolist()[2] == len(made[1]["input_ids"])
     alone = one.collate(features(one, word_piece, [{"text": "bad"}]), 0, generator())
     assert "labels" not in alone
+    beside = with_unlabelled(one, made, features(one, word_piece, [{"text": "bad"}]))
+    told = one.collate(beside[len(made) :], 0, generator())["labels"]
+    assert told[:, 0].tolist() == [-1] and told[:, 1].isnan().all()
+    assert one.hard_loss(torch.ones(1, 4), told, torch.ones(1, dtype=torch.bool)) == 0
 
 
 def test_pairs_that_share_a_text_have_one_number(word_piece: Any) -> None:
