@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,7 +25,7 @@ from compress.train.folder import load_model
 from tests.steps.test_distill import KEEN, distilled
 from tests.tasks.tools import generator
 from tests.tasks.tools import task as task_of
-from tests.teachers.helpers import corpus_of, sentences, small_checkpoint, taught
+from tests.teachers.helpers import REST, corpus_of, sentences, small_checkpoint, taught
 
 STEP: dict[str, Any] = {"epochs": 1, "losses": [{"hidden_mse": {"map": "last"}}], "student": "distilbert"}
 
@@ -39,7 +40,9 @@ def corpus(folder: Path, kind: str) -> Path:
             if kind != "single":
                 row["text_pair"] = " ".join(reversed(row["text"].split()))
             if kind == "scored":
-                row["score"] = float(number % 5) / 4  # type: ignore[assignment]
+                row["score"] = float(number % 2)  # type: ignore[assignment]
+                if not number % 2:
+                    row["text_pair"] = " ".join(random.Random(number).choices(REST, k=6))
         splits[split] = rows
     return corpus_of(folder, splits, Choice.dump(task_of("embed", **options[kind])), [])
 
