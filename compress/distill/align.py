@@ -141,7 +141,10 @@ class Interpreter:
             for feature, readings in ours:
                 row, others = max(told, key=lambda one: _overlap(readings[0], one[1][0]))
                 spans = [shared_spans(one, two) for one, two in zip(readings, others, strict=True)]
-                joins = {"spans_mine": [one.mine for one in spans], "spans_theirs": [one.theirs for one in spans]}
+                joins: dict[str, Any] = {
+                    "spans_mine": [one.mine for one in spans],
+                    "spans_theirs": [one.theirs for one in spans],
+                }
                 if self.by_word:
                     joins |= {"words_mine": readings[0].words, "words_theirs": others[0].words}
                 joined.append({**feature, self.prefix: {_ROW: row, **joins}})
