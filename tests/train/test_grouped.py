@@ -139,6 +139,7 @@ def told(folder: Path, rank: int = 0) -> list[dict[str, Any]]:
     return history
 
 
+@pytest.mark.slow
 def test_two_processes_are_one_with_the_double_batch(tmp_path: Path) -> None:
     """Prevents torn or doubled groups under torchrun, which bend the curve; the last batch has three groups for two."""
     for name in ("one", "two"):
