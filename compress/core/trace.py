@@ -27,7 +27,8 @@ class Trace:
     hidden: layer number to `[b, s, d]`; 0 is the embedding output, k the output of layer k.
     queries, keys, values: layer number (from 1) to `[b, h, s, e]`, before the scaled product.
     embedding: `[b, d]`, one vector for each text, as the task pools it.
-    groups: `[b]` int64, rows with the same number belong together (the candidates of one query).
+    groups: `[b]` int64, rows with the same number belong together (the candidates of one query); the numbers mean
+        nothing outside the batch.
     depth: number of layers of the model, so that layer maps can be checked.
     scores_lack: what this model's attention scores have besides q k^T / sqrt(e); empty for most.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,8 +14,11 @@ Rows = list[dict[str, Any]]
 
 
 def carve_dev(rows: Sequence[dict[str, Any]], share: float, seed: int) -> tuple[Rows, Rows]:
-    """Train and dev from one split: the same share of each label, equal texts kept on one side. Raises InputError."""
-    keys = [text_key(row) for row in rows]
+    """Train and dev from one split: the same share of each label, equal texts and whole groups kept on one side.
+
+    Raises InputError when one of the two would be empty.
+    """
+    keys = [row["group"] if "group" in row else text_key(row) for row in rows]
     owner: dict[str, Any] = {}
     groups: dict[Any, dict[str, None]] = {}
     for key, row in zip(keys, rows, strict=True):
@@ -32,8 +36,32 @@ def carve_dev(rows: Sequence[dict[str, Any]], share: float, seed: int) -> tuple[
 
 
 def limited(rows: Rows, limit: int | None, seed: int) -> Rows:
-    """At most `limit` rows, drawn by seed and kept in their order."""
-    return rows if limit is None or len(rows) <= limit else [rows[i] for i in drawn(len(rows), limit, seed)]
+    """At most `limit` rows, drawn by seed and kept in their order; of rows in groups whole groups.
+
+    Raises InputError for a limit under the size of every group.
+    """
+    if limit is None or len(rows) <= limit:
+        return rows
+    if "group" in rows[0]:
+        return _whole(rows, limit, seed)
+    return [rows[i] for i in drawn(len(rows), limit, seed)]
+
+
+def _whole(rows: Rows, limit: int, seed: int) -> Rows:
+    """The rows of groups, drawn one after the other, as long as they fit."""
+    sizes = Counter(row["group"] for row in rows)
+    names = list(sizes)
+    random.Random(f"{seed} limit").shuffle(names)
+    kept: set[str] = set()
+    left = limit
+    for name in names:
+        if sizes[name] <= left:
+            kept.add(name)
+            left -= sizes[name]
+    if not kept:
+        least = min(sizes.values())
+        raise InputError(f"limit: {limit} rows are fewer than any group has (the smallest: {least}); raise it")
+    return [row for row in rows if row["group"] in kept]
 
 
 def drawn(total: int, count: int, seed: int) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -109,7 +110,25 @@ def text_facts(splits: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, A
         if split in ("dev", "test"):
             facts["overlap"][split] = _share(sum(key in train for key in found), len(found))
     facts["conflicts"] = _conflicts(keys.get("train", ()), splits.get("train", ()))
+    if any(rows and "group" in rows[0] for rows in splits.values()):
+        facts["groups"] = _group_facts(splits)
     return facts
+
+
+def _group_facts(splits: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """For each split its groups: how many, the largest, the share with one row, the share that train has too."""
+    train = {row["group"] for row in splits.get("train", ())}
+    found: dict[str, dict[str, Any]] = {}
+    for split, rows in splits.items():
+        sizes = Counter(row["group"] for row in rows)
+        alone, shared = sum(size == 1 for size in sizes.values()), sum(name in train for name in sizes)
+        found[split] = {
+            "count": len(sizes),
+            "largest": max(sizes.values(), default=0),
+            "alone": _share(alone, len(sizes)),
+            "in_train": _share(shared, len(sizes)) if split in ("dev", "test") else 0.0,
+        }
+    return found
 
 
 def _conflicts(keys: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> int:
@@ -145,4 +164,12 @@ def warnings_of(facts: Mapping[str, Any]) -> list[str]:
         for split, words in facts["longest_words"].items()
         if words > LONG_WORDS
     ]
+    for split, groups in facts.get("groups", {}).items():
+        if groups["alone"]:
+            found.append(
+                f"{groups['alone']:.1%} of {split}'s groups have one row, which is compared with none: losses and "
+                f"metrics on rankings leave them out; look at the `group` column if that is much"
+            )
+        if groups["in_train"] >= 0.01:
+            found.append(f"{groups['in_train']:.1%} of {split}'s groups also stand in train; split by group")
     return found

@@ -21,6 +21,7 @@ TYPES: dict[str, pa.DataType] = {
     "label": pa.int64(),
     "labels": pa.list_(pa.int64()),
     "score": pa.float64(),
+    "group": pa.string(),
     "tokens": pa.list_(pa.string()),
     "tags": pa.list_(pa.int64()),
     "question": pa.string(),

@@ -94,7 +94,7 @@ class FileSource(Source):
         paths = self.located().get(split)
         return str(paths[0]) if paths else super().place(split)
 
-    def preflight(self, columns: dict[str, str]) -> list[Fault]:
+    def preflight(self, columns: dict[str, str], spare: Collection[str] = ()) -> list[Fault]:
         """A missing file, an unreadable beginning, or a column that is not there."""
         try:
             located = self.located()
@@ -111,7 +111,7 @@ class FileSource(Source):
                 faults += [
                     Fault(f"{self.registered_name}.{split}", missing_column(str(path), column, present))
                     for normal, column in columns.items()
-                    if column not in present and not (split == "unlabeled" and normal in LABEL_COLUMNS)
+                    if column not in present and not (split == "unlabeled" and normal in {*LABEL_COLUMNS, *spare})
                 ]
         return faults
 

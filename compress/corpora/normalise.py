@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -19,6 +19,10 @@ from compress.corpora.sources.base import SPLITS, Source
 
 class Normaliser(Protocol):
     """What a corpus needs of a task (`compress.tasks.base.Task` has it)."""
+
+    @property
+    def spare(self) -> frozenset[str]:
+        """Normalised columns that unlabeled rows may lack, besides labels."""
 
     def sources(self) -> dict[str, str]:
         """Normalised column to source column."""
@@ -62,7 +66,7 @@ def normalise(
     columns = task.sources()
     splits = [split for split in SPLITS if split in raw]
     for split in splits:
-        used, place = _used(columns, split), source.place(split)
+        used, place = _used(columns, split, task.spare), source.place(split)
         check_columns(raw[split], used, place)
         check_cells(rows_of(raw[split], list(used.values())), used, place)
     labels, index, warnings = _labels(source, raw, task, naming)
@@ -70,15 +74,17 @@ def normalise(
     rows: dict[str, Rows] = {}
     with reporter.progress("reading rows", sum(map(len, raw.values()))) as bar:
         for split in splits:
-            wanted = [*_used(columns, split).values(), *([slice_column] if sliced and split != "unlabeled" else [])]
+            wanted = [*_used(columns, split, task.spare).values()]
+            wanted += [slice_column] if sliced and split != "unlabeled" else []
+            wanted += [columns[name] for name in task.spare if columns.get(name) in raw[split].column_names]
             rows[split] = _rows(raw[split], wanted, task, index, source.place(split), slice_column if sliced else "")
             bar.advance(len(raw[split]), split)
     return Normalised(rows, labels, sliced, warnings)
 
 
-def _used(columns: Mapping[str, str], split: str) -> dict[str, str]:
-    """The columns of a split: all of them, without the labels in `unlabeled`."""
-    return {n: c for n, c in columns.items() if split != "unlabeled" or n not in LABEL_COLUMNS}
+def _used(columns: Mapping[str, str], split: str, spare: Collection[str]) -> dict[str, str]:
+    """The columns that a split must have: all of them, in `unlabeled` without labels and what else it may lack."""
+    return {n: c for n, c in columns.items() if split != "unlabeled" or n not in {*LABEL_COLUMNS, *spare}}
 
 
 def _labels(

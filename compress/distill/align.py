@@ -138,12 +138,15 @@ class Interpreter:
             read_rows(self.task, self.theirs, rows, self.max_length),
             strict=True,
         ):
-            for feature, reading in ours:
-                row, other = max(told, key=lambda one: _overlap(reading, one[1]))
-                spans = shared_spans(reading, other)
-                joins = {"spans_mine": spans.mine, "spans_theirs": spans.theirs}
+            for feature, readings in ours:
+                row, others = max(told, key=lambda one: _overlap(readings[0], one[1][0]))
+                spans = [shared_spans(one, two) for one, two in zip(readings, others, strict=True)]
+                joins: dict[str, Any] = {
+                    "spans_mine": [one.mine for one in spans],
+                    "spans_theirs": [one.theirs for one in spans],
+                }
                 if self.by_word:
-                    joins |= {"words_mine": reading.words, "words_theirs": other.words}
+                    joins |= {"words_mine": readings[0].words, "words_theirs": others[0].words}
                 joined.append({**feature, self.prefix: {_ROW: row, **joins}})
         return joined
 
@@ -182,8 +185,8 @@ class Interpreter:
             read_rows(self.task, self.theirs, sample, self.max_length),
             strict=True,
         )
-        # Of a row in windows the first ones: they begin at the same character.
-        found = coverage_of((ours[0][1], told[0][1]) for ours, told in both)
+        # Of a row in windows the first ones: they begin at the same character. Of a pair of texts, both.
+        found = coverage_of(pair for ours, told in both for pair in zip(ours[0][1], told[0][1], strict=True))
         says = (
             f"{found.characters:.1%} of the characters that the student reads are known to both tokenizers "
             f"(sample of {found.rows} rows; student {max_length} tokens long, teacher {self.max_length})"
@@ -196,14 +199,14 @@ class Interpreter:
 
     def _joins(self, features: Sequence[Feature], told: Sequence[Feature], batch: Batch, own: Batch) -> Batch:
         """`spans_mine` `[b, s]`, `spans_theirs` `[b, t]` (-1: none), `spans` `[b, p]` bool, and for words outputs."""
-        if len(batch["input_ids"]) != len(told):
+        one, two = ([spans for row in told for spans in row[f"spans_{side}"]] for side in ("mine", "theirs"))
+        if not len(batch["input_ids"]) == len(own["input_ids"]) == len(one):
             raise InputError(
-                f"a row of the task {self.task.registered_name} is more than one row of a batch, so states of two "
-                f"tokenizers cannot be aligned; use losses on embeddings"
+                f"a row of the task {self.task.registered_name} gives a batch {len(batch['input_ids'])} rows of which "
+                f"{len(one)} were read, so states of two tokenizers cannot be aligned; use losses on embeddings"
             )
         width, their_width = batch["input_ids"].shape[1], own["input_ids"].shape[1]
-        mine = padded([row["spans_mine"] for row in told], width, -1)
-        theirs = padded([row["spans_theirs"] for row in told], their_width, -1)
+        mine, theirs = padded(one, width, -1), padded(two, their_width, -1)
         counts = mine.max(-1).values + 1
         spans = torch.arange(max(1, int(counts.max())))[None] < counts[:, None]
         joins = {"spans_mine": mine, "spans_theirs": theirs, "spans": spans}
@@ -211,10 +214,10 @@ class Interpreter:
             changed = _changed(features, batch)
             joins["input_ids"] = _repeated(changed, batch["input_ids"], own["input_ids"], joins, self._heard)
         elif self.by_word:
-            one = padded([row["words_mine"] for row in told], width, -1).masked_fill(~batch["outputs"], -1)
-            two = padded([row["words_theirs"] for row in told], their_width, -2).masked_fill(~own["outputs"], -2)
+            here = padded([row["words_mine"] for row in told], width, -1).masked_fill(~batch["outputs"], -1)
+            there = padded([row["words_theirs"] for row in told], their_width, -2).masked_fill(~own["outputs"], -2)
             # Truncation cuts at different words, and a word of characters that a tokenizer drops has no token there.
-            same = one[:, :, None] == two[:, None, :]
+            same = here[:, :, None] == there[:, None, :]
             joins |= {"words_mine": same.any(2), "words_theirs": same.any(1)}
         return joins
 

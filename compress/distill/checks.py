@@ -9,9 +9,15 @@ from typing import Any
 from compress.core.errors import InputError
 from compress.core.reporter import Reporter
 from compress.losses.base import Loss
+from compress.tasks.base import Task
 from compress.tasks.features import Feature
 
 _UNNAMED = re.compile(r"^LABEL_\d+$")
+_PAIRS = {
+    "": "no pairs of texts to embed (the task embed with `text_pair`)",
+    "scores": "pairs with a score (the task embed with `text_pair` and `target`; loss: hard_cosine)",
+    "positives": "pairs that belong together (the task embed with `text_pair`; loss: hard_contrastive)",
+}
 
 
 def check_labels(teacher: Sequence[str], corpus: Sequence[str], source: str, reporter: Reporter) -> None:
@@ -64,6 +70,20 @@ def check_outputs(losses: Sequence[Loss], output: str) -> None:
     if wrong and output in ("labels", "vector"):
         instead = "logits_bce or logits_mse" if output == "labels" else "embedding_mse or embedding_cosine"
         raise InputError(f"{wrong[0]}: this task's outputs are no distribution over classes; use {instead}")
+
+
+def check_rows(losses: Sequence[Loss], task: Task) -> None:
+    """Raises InputError for a loss on groups or on pairs of embeddings when the task's rows are none, or are others."""
+    for loss in losses:
+        name = loss.registered_name
+        if "groups" in loss.needs and not task.grouped:
+            raise InputError(
+                f"{name}: compares the candidates of a query, and the corpus's task does not say which rows are "
+                f"those; name the column in `prepare`: `task: {{regress: {{text: query, text_pair: passage, target: "
+                f"score, group: query_id}}}}`"
+            )
+        if loss.of_pairs and loss.of_pairs != task.pairs:
+            raise InputError(f"{name}: learns from {_PAIRS[loss.of_pairs]}, and this corpus has {_PAIRS[task.pairs]}")
 
 
 def reads_unlabelled(choice: str, losses: Sequence[Loss], present: bool, labelled: bool) -> bool:

@@ -20,6 +20,7 @@ from compress.distill.align import Interpreter
 from compress.distill.balance.base import Balance
 from compress.distill.combine.base import Combine
 from compress.distill.first_batch import FirstBatch, look_at, tell
+from compress.distill.groups import groups_of
 from compress.distill.objective import Objective
 from compress.distill.stored import StoredTeacher, check_signals
 from compress.distill.teacher import LiveTeacher
@@ -29,7 +30,7 @@ from compress.signals.origin import Origin
 from compress.signals.store import Signals
 from compress.tasks.base import Task
 from compress.tasks.features import Feature, collator, encode_rows, lengths, with_unlabelled
-from compress.train.batches import Batch, TrainData, bucketed, derived_seed
+from compress.train.batches import Batch, TrainData, derived_seed
 from compress.train.bodies import recomputing
 from compress.train.evaluate import collect
 from compress.train.fit import fit
@@ -189,11 +190,13 @@ class Distillation:
         other, least = self.interpreter, max(loss.least_rows for loss in objective.losses)
         if other is None or not objective.needs_teacher:
             features = self._rows(self.features) if other is not None else self._heard
-            return TrainData(features, self.collate, lengths(features), least)
+            groups = groups_of(objective.losses, features, self.options.batch_size, self.reporter)
+            return TrainData(features, self.collate, lengths(features), least, groups)
         wants = objective.teachers.wants
         wanted = next((one for one in wants if other.compares_tokens(one)), wants[0])
         features = self._rows(lambda split: other.paired(self.corpus.texts(split), self.max_length, wanted))
-        return TrainData(other.labelled(features), other.pairing(self.collate), lengths(features), least)
+        groups = groups_of(objective.losses, features, self.options.batch_size, self.reporter)
+        return TrainData(other.labelled(features), other.pairing(self.collate), lengths(features), least, groups)
 
     def _preflight(self, data: TrainData) -> dict[str, Any]:
         return {
@@ -225,7 +228,7 @@ class Distillation:
 
     def _first(self, data: TrainData, seed: int, device: torch.device | None = None) -> Batch:
         """A first batch of the training, drawn as the loop draws it."""
-        drawn = bucketed(data.lengths, self.options.batch_size, seed, 0, data.least)
+        drawn = data.batches(self.options.batch_size, seed, 0)
         # Of a corpus that is mostly unlabelled the first batch that has a label: a loss on labels is not dead there.
         rows = next((batch for batch in drawn if min(batch) < self._known), drawn[0])
         generator = torch.Generator().manual_seed(derived_seed("collate", seed, 0, 0))

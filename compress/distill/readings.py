@@ -103,9 +103,10 @@ class Recorder:
 
 def read_rows(
     task: Task, tokenizer: Any, rows: Sequence[Mapping[str, Any]], max_length: int
-) -> Iterator[list[tuple[Feature, Reading]]]:
-    """For each row its features with their readings: one, or several for a row that is read in windows.
+) -> Iterator[list[tuple[Feature, list[Reading]]]]:
+    """For each row its features with their readings: one feature, or several for a row that is read in windows.
 
+    A feature has one reading for each row that it gives a batch: two for a pair of texts that are embedded apart.
     Raises InputError for a task whose features are not the texts that it tokenizes.
     """
     recorder = Recorder(tokenizer)
@@ -118,15 +119,30 @@ def read_rows(
                 f"the features of the task {task.registered_name} are not the texts that it tokenizes, so the tokens "
                 f"of two tokenizers cannot be aligned; use losses on outputs or embeddings"
             )
-        by_row: dict[int, list[tuple[Feature, Reading]]] = {}
-        for feature, reading in zip(features, held, strict=True):
-            by_row.setdefault(reading.row, []).append((feature, reading))
+        by_row: dict[int, list[tuple[Feature, list[Reading]]]] = {}
+        for feature, readings in zip(features, held, strict=True):
+            by_row.setdefault(readings[0].row, []).append((feature, readings))
         yield from (by_row.get(row, []) for row in range(len(rows[start : start + CHUNK])))
 
 
-def _held(features: Sequence[Feature], calls: Sequence[Sequence[Reading]]) -> Sequence[Reading] | None:
-    """The readings of the call that the features were made of. A task may also tokenize to look at something else."""
-    wanted = [list(feature["input_ids"]) for feature in features]
+def _held(features: Sequence[Feature], calls: Sequence[Sequence[Reading]]) -> list[list[Reading]] | None:
+    """The readings of each feature: its own, and that of its second text where it has one."""
+    first = _call_of([list(feature["input_ids"]) for feature in features], calls)
+    if first is None:
+        return None
+    pairs = [at for at, feature in enumerate(features) if feature.get("second") is not None]
+    held = [[reading] for reading in first]
+    if pairs:
+        second = _call_of([list(features[at]["second"]) for at in pairs], calls)
+        if second is None:
+            return None
+        for at, reading in zip(pairs, second, strict=True):
+            held[at].append(reading)
+    return held
+
+
+def _call_of(wanted: list[list[int]], calls: Sequence[Sequence[Reading]]) -> Sequence[Reading] | None:
+    """The readings of the call that gave these ids. A task may also tokenize to look at something else."""
     return next((call for call in reversed(calls) if [reading.ids for reading in call] == wanted), None)
 
 

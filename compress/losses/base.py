@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import fields, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from torch import Tensor
@@ -26,6 +26,7 @@ class Loss(Options):
     soft_maps: whether its `map` may weigh all teacher layers (`attention`, `transport`). Its `pairs` then gives every
     pair, so that all layers are captured, and `map_weights` tells the weights that two traces get.
     over_classes: whether it takes the outputs for a distribution over classes, by a softmax.
+    of_pairs: what the rows must be whose embeddings it compares pair by pair, `Task.pairs`; empty for all others.
     takes_largest: whether the teacher's largest logits and the mass of the rest are enough for it.
     """
 
@@ -34,6 +35,7 @@ class Loss(Options):
     skips_unlabelled: ClassVar[bool] = False
     takes_largest: ClassVar[bool] = False
     over_classes: ClassVar[bool] = False
+    of_pairs: ClassVar[Literal["", "scores", "positives"]] = ""
     paper: ClassVar[str] = ""
     projects: ClassVar[bool] = False
     least_rows: ClassVar[int] = 1

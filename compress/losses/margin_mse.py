@@ -24,12 +24,11 @@ class MarginMSE(Loss):
 
     needs: ClassVar[frozenset[str]] = frozenset({"logits", "groups"})
     paper: ClassVar[str] = "Hofstätter et al. 2020, arXiv 2010.02666"
-    least_rows: ClassVar[int] = 2
 
     def __call__(self, student: Trace, teacher: Trace | None) -> Tensor:
-        """Scalar. Raises InputError without groups, for several outputs, or when no query has two candidates."""
+        """Scalar, 0 where no query has two candidates. Raises InputError without groups, and for several outputs."""
         teacher = required(teacher, "teacher")
-        one, two, together = group_scores(student, teacher, "margin_mse", "a margin needs two")
+        one, two, together = group_scores(student, teacher, "margin_mse")
         apart = one - two
         unequal = (apart[:, None] - apart[None, :]).square().where(together, 0.0).sum(1)
         return mean_over_groups(unequal / (together.sum(1) - 1).clamp(min=1), together)

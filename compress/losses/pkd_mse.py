@@ -1,4 +1,4 @@
-"""Patient distillation of first tokens (Sun et al. 2019, "BERT-PKD", arXiv 1908.09355, eq. 7)."""
+"""Patient distillation of first tokens (Sun et al. 2019, "BERT-PKD", arXiv 1908.09355)."""
 
 from __future__ import annotations
 

@@ -27,14 +27,13 @@ class RankingKL(Loss):
 
     needs: ClassVar[frozenset[str]] = frozenset({"logits", "groups"})
     paper: ClassVar[str] = "Cao et al. 2007 (ListNet); Santhanam et al. 2022, arXiv 2112.01488"
-    least_rows: ClassVar[int] = 2
 
     temperature: float = Field(1.0, gt=0, le=1000, description="T, softens both distributions")
 
     def __call__(self, student: Trace, teacher: Trace | None) -> Tensor:
-        """Scalar. Raises InputError without groups, for several outputs, or when no query has two candidates."""
+        """Scalar, 0 where no query has two candidates. Raises InputError without groups, and for several outputs."""
         teacher = required(teacher, "teacher")
-        one, two, together = group_scores(student, teacher, "ranking_kl", "a softmax over one score is always 1")
+        one, two, together = group_scores(student, teacher, "ranking_kl")
 
         def logs(scores: Tensor) -> Tensor:
             rows = (scores / self.temperature).expand(len(scores), -1)

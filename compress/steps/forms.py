@@ -71,7 +71,7 @@ def open_float(context: Context, model: str, corpus: str) -> Opened:
 def _check_embedding(options: Mapping[str, Any] | None, task: Task, model: str) -> None:
     """Refuse a corpus that nothing can be compared on, and one that pools otherwise than the student learnt."""
     if not task.scorable:
-        raise InputError("the corpus has single texts, which nothing can be scored on; give one with pairs of texts")
+        raise InputError("the corpus has nothing to score on; give one with pairs of texts, or for regress with scores")
     for name in ("pooling", "normalize"):
         mine, theirs = (options or {}).get(name), getattr(task, name, None)
         if options and mine != theirs:

@@ -69,7 +69,7 @@ class Prepare(Step):
         """Missing files and columns, and a dev split that nothing gives."""
         faults = [
             Fault(f"source.{fault.path}" if fault.path else "source", fault.message, fault.where)
-            for fault in self.source.preflight(self.task.sources())
+            for fault in self.source.preflight(self.task.sources(), self.task.spare)
         ]
         available = self.source.available()
         if not faults and available is not None and "dev" not in available and self._share() is None:

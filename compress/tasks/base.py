@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -37,6 +37,24 @@ class Task(Options):
     def scorable(self) -> bool:
         """Whether its rows say what is right, so that a metric can be made of them."""
         return True
+
+    @property
+    def spare(self) -> frozenset[str]:
+        """Normalised columns that rows of the split `unlabeled` may lack, besides labels."""
+        return frozenset()
+
+    @property
+    def grouped(self) -> bool:
+        """Whether rows say which others they belong to (`groups` of a batch), so that losses can rank them."""
+        return False
+
+    @property
+    def pairs(self) -> Literal["", "scores", "positives"]:
+        """What a row's two texts are to each other where both get an embedding: a score tells, or they belong together.
+
+        Empty for tasks whose rows are no pairs of embeddings.
+        """
+        return ""
 
     @abstractmethod
     def sources(self) -> dict[str, str]:

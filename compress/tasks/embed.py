@@ -10,15 +10,13 @@ import torch
 from pydantic import Field, model_validator
 from scipy.stats import pearsonr, spearmanr
 from torch import Tensor
-from torch.nn import functional
 
+from compress.core.pairs import ALONE, cosine_errors, halves, in_batch, pairs_of
 from compress.runtime.engines.torch_output import pooled
 from compress.tasks.base import TASKS, Features, Row, Task
 from compress.tasks.batch import finite, pad, text_of, tokenized
 from compress.tasks.regress import correlation, number_of
 from compress.tasks.retrieval import ranks, retrieval_scores
-
-ALONE = -1
 
 
 @TASKS.register("embed")
@@ -67,6 +65,18 @@ class Embed(Task):
         """Pairs can be scored, single texts cannot."""
         return self.text_pair is not None
 
+    @property
+    def pairs(self) -> Literal["", "scores", "positives"]:
+        """Scored where there is a `target`, else positives; nothing for single texts."""
+        if self.text_pair is None:
+            return ""
+        return "positives" if self.target is None else "scores"
+
+    @property
+    def spare(self) -> frozenset[str]:
+        """The second text: unlabelled text is distilled on as it is."""
+        return frozenset({"text_pair"})
+
     def sources(self) -> dict[str, str]:
         """Normalised column to source column."""
         pair = {} if self.text_pair is None else {"text_pair": self.text_pair}
@@ -79,7 +89,7 @@ class Embed(Task):
     def normalise(self, row: Row, index: Mapping[Any, int]) -> dict[str, Any]:
         """`text`, and what the row has of `text_pair` and `score`. Raises ValueError for a row that cannot be used."""
         out: dict[str, Any] = {"text": text_of(row, self.text)}
-        if self.text_pair is not None and self.text_pair in row:
+        if self.text_pair is not None and row.get(self.text_pair) is not None:
             out["text_pair"] = text_of(row, self.text_pair)
         if self.target is not None and self.target in row:
             score = number_of(row[self.target], self.target)
@@ -114,25 +124,27 @@ class Embed(Task):
     def collate(
         self, features: Sequence[Mapping[str, Any]], pad_id: int, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Every text as a row, a pair as two neighbours; `outputs` and `groups` (the pair's number) are `[b]`.
+        """Every text as a row, a pair as two neighbours; `outputs` and `owners` (the feature's place) are `[b]`.
 
-        `labels` `[b, 2]` float32: the pair's number (-1 for a text alone) and its score (NaN for none).
+        `labels` `[b, 2]` float32: the pair's number (-1 for a text alone; pairs that share a text have one number) and
+        its score (NaN for none).
         """
         texts: list[Mapping[str, Any]] = []
         labels: list[list[float]] = []
-        groups: list[int] = []
-        for number, feature in enumerate(features):
+        owners: list[int] = []
+        for place, (number, feature) in enumerate(zip(_numbers(features), features, strict=True)):
             both = [feature["input_ids"]] + ([feature["second"]] if feature.get("second") is not None else [])
             for ids in both:
                 types = {"token_type_ids": [0] * len(ids)} if "token_type_ids" in feature else {}
                 texts.append({"input_ids": ids, **types})
                 score = feature.get("labels")
-                labels.append([number if len(both) > 1 else ALONE, float("nan") if score is None else score])
-                groups.append(number)
+                labels.append([number, float("nan") if score is None else score])
+                owners.append(place)
         batch = pad(texts, pad_id)
         batch["outputs"] = torch.ones(len(texts), dtype=torch.bool)
-        batch["groups"] = torch.tensor(groups, dtype=torch.long)
-        if any(number != ALONE for number, _ in labels):
+        batch["owners"] = torch.tensor(owners, dtype=torch.long)
+        # Texts alone among pairs carry a label that no loss counts, so that a batch of them is no batch of other rows.
+        if any("labels" in feature for feature in features) or any(number != ALONE for number, _ in labels):
             batch["labels"] = torch.tensor(labels, dtype=torch.float32)
         return batch
 
@@ -140,16 +152,13 @@ class Embed(Task):
         """Of embeddings `[b, d]`: squared error of cosines and scores; for pairs without scores InfoNCE in the batch.
 
         InfoNCE (van den Oord et al. 2018, arXiv:1807.03748): each first text must pick its own second text among the
-        second texts of the batch. 0 for a batch without pairs.
+        second texts of the batch. 0 for a batch without pairs. Distillation has these as hard_cosine, hard_contrastive.
         """
-        first, second, scores = _pairs(logits.float(), labels)
-        if not len(first):
+        pairs = pairs_of(logits, labels)
+        if not len(pairs.scores):
             return logits.sum() * 0.0
-        first, second = functional.normalize(first, dim=-1), functional.normalize(second, dim=-1)
-        scored = ~scores.isnan()
-        if scored.any():
-            return functional.mse_loss((first * second).sum(-1)[scored], scores[scored])
-        return functional.cross_entropy(first @ second.T / self.temperature, torch.arange(len(first)).to(first.device))
+        scored = cosine_errors(pairs)
+        return scored.mean() if len(scored) else in_batch(pairs, self.temperature).mean()
 
     def read(self, outputs: Any, batch: Mapping[str, Tensor]) -> Tensor:
         """The embeddings `[b, d]`."""
@@ -161,8 +170,8 @@ class Embed(Task):
 
     def flatten(self, logits: Tensor, labels: Tensor, outputs: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Embeddings of the pairs side by side `[n, 2 d]`, and their scores `[n]`; texts alone give nothing."""
-        first, second, scores = _pairs(logits.detach().float(), labels)
-        return torch.cat([first, second], dim=-1).cpu().numpy(), scores.cpu().numpy()
+        first, second, told = halves(logits.detach().float(), labels)
+        return torch.cat([first, second], dim=-1).cpu().numpy(), told[:, 1].cpu().numpy()
 
     def by_row(
         self, features: Sequence[Mapping[str, Any]], outputs: Sequence[np.ndarray], labels: Sequence[np.ndarray]
@@ -198,9 +207,16 @@ class Embed(Task):
         return 0.0 if self.target is not None else 2 / (1 + len(labels))
 
 
-def _pairs(vectors: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """First and second embeddings `[n, d]` of the pairs in a batch, and their scores `[n]`."""
-    paired = labels[:, 0] != ALONE
-    found = vectors[paired.to(vectors.device)]
-    both = found.reshape(len(found) // 2, 2, found.shape[-1])
-    return both[:, 0], both[:, 1], labels[paired][::2, 1]
+def _numbers(features: Sequence[Mapping[str, Any]]) -> list[int]:
+    """For each feature the place of the first one of its batch that shares a text with it; -1 for a text alone."""
+    first: dict[tuple[int, str], int] = {}
+    numbers = []
+    for place, feature in enumerate(features):
+        if feature.get("second") is None:
+            numbers.append(ALONE)
+            continue
+        keys = list(enumerate(feature["texts"]))
+        number = min((first[key] for key in keys if key in first), default=place)
+        first.update({key: min(number, first.get(key, number)) for key in keys})
+        numbers.append(number)
+    return numbers

@@ -1,5 +1,6 @@
 """Batches of similar length, drawn the same way for the same (seed, epoch, batch), so that a resumed run sees the same.
 
+Rows of one group stay together when there are groups (`grouped.py`).
 Several processes draw one batch together, `batch_size` rows for each of them, and take every row of it once.
 Length bucketing: padding every SST-2 batch to 128 tokens costs several times the work of its 13 real tokens.
 """
@@ -16,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from compress.train.grouped import Packed
+
 POOL = 50
 
 Feature = dict[str, Any]
@@ -27,13 +30,21 @@ Collate = Callable[[list[Feature], torch.Generator], Batch]
 class TrainData:
     """Tokenised examples, how to pad a list of them into a batch, and their lengths in tokens.
 
-    least: the fewest examples of a batch, for losses that compare them with each other.
+    least: the fewest examples of a batch, for losses that compare them with each other. groups: the group of each
+    example, for losses that compare examples of one group; None: examples stand alone.
     """
 
     features: Sequence[Feature]
     collate: Collate
     lengths: Sequence[int]
     least: int = 1
+    groups: Sequence[str] | None = None
+
+    def batches(self, batch_size: int, seed: int, epoch: int) -> list[tuple[int, ...]]:
+        """The rows of every batch of an epoch, as one process takes them."""
+        sampler = BucketSampler(self.lengths, batch_size, seed, least=self.least, groups=self.groups)
+        sampler.set_epoch(epoch)
+        return [draw.rows for (draw,) in sampler]
 
 
 @dataclass(frozen=True)
@@ -89,10 +100,18 @@ class BucketSampler(Sampler[list[Draw]]):
     """A batch sampler that yields one `Draw` per batch; `set_epoch` picks the shuffle.
 
     batch_size: rows for each of `world` processes, of which this is number `rank`; least: the fewest for each.
+    groups: the group of each row; then rows of one group come to one process in one batch.
     """
 
     def __init__(
-        self, lengths: Sequence[int], batch_size: int, seed: int, rank: int = 0, world: int = 1, least: int = 1
+        self,
+        lengths: Sequence[int],
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        least: int = 1,
+        groups: Sequence[str] | None = None,
     ) -> None:
         self.lengths = lengths
         self.batch_size = batch_size * world
@@ -101,20 +120,34 @@ class BucketSampler(Sampler[list[Draw]]):
         self.rank = rank
         self.world = world
         self.epoch = 0
+        self._packed = None if groups is None else Packed(groups, lengths, batch_size, world, self.least)
 
     def set_epoch(self, epoch: int) -> None:
         """Shuffle for this epoch from the next pass on."""
         self.epoch = epoch
 
     def __len__(self) -> int:
+        if self._packed is not None:
+            return len(self._packed)
         whole, rest = divmod(len(self.lengths), self.batch_size)
         return whole + bool(rest and not (whole and rest < self.least))
 
     def __iter__(self) -> Iterator[list[Draw]]:
+        if self._packed is not None:
+            yield from self._whole_groups(self._packed)
+            return
         for index, rows in enumerate(bucketed(self.lengths, self.batch_size, self.seed, self.epoch, self.least)):
             # Rows of a batch stand by length, so every `world`-th one gives all processes the same lengths.
             mine = rows[self.rank :: self.world]
             yield [Draw(self.epoch, index, mine or rows[:1], len(mine), len(rows))]
+
+    def _whole_groups(self, packed: Packed) -> Iterator[list[Draw]]:
+        draw = np.random.default_rng(derived_seed("batches", self.seed, self.epoch))
+        for index, groups in enumerate(packed.batches(draw, POOL)):
+            shares = packed.shared(groups)
+            mine = shares[self.rank]
+            # A process with nothing borrows a whole share, since one row of a group can be compared with none.
+            yield [Draw(self.epoch, index, mine or max(shares, key=len), len(mine), sum(map(len, shares)))]
 
 
 class Batches(Dataset[Share]):
@@ -138,7 +171,7 @@ class EpochLoader(DataLoader[Share]):
     """A loader in this process whose sampler is told the epoch; draws nothing from torch's global generator."""
 
     def __init__(self, data: TrainData, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
-        self.bucket_sampler = BucketSampler(data.lengths, batch_size, seed, rank, world, data.least)
+        self.bucket_sampler = BucketSampler(data.lengths, batch_size, seed, rank, world, data.least, data.groups)
         super().__init__(
             Batches(data, seed, rank),
             batch_sampler=self.bucket_sampler,

@@ -69,9 +69,9 @@ def inputs_of(batch: Batch, device: torch.device) -> Batch:
 
 
 def rows_of(batch: Batch, feature: int) -> Tensor:
-    """The rows of a batch that a feature gave, in order: its own place, or those of its number in `groups`."""
-    groups = batch.get("groups")
-    return torch.tensor([feature]) if groups is None else (groups.cpu() == feature).nonzero()[:, 0]
+    """The rows of a batch that a feature gave, in order: its own place, or those of its number in `owners`."""
+    owners = batch.get("owners")
+    return torch.tensor([feature]) if owners is None else (owners.cpu() == feature).nonzero()[:, 0]
 
 
 def _spread(

@@ -58,7 +58,10 @@ class Teach(Step, TrainOptions):
         task = Choice(TASKS).parse(corpus.task)
         assert isinstance(task, Task)
         if not task.scorable:
-            raise InputError(f"{self.corpus}: has single texts, from which nothing can be learnt; give `text_pair`")
+            lacks = "rows without scores, from which nothing can be learnt; name their column with `target`"
+            if task.output == "vector":
+                lacks = "single texts, from which nothing can be learnt; give `text_pair`"
+            raise InputError(f"{self.corpus}: has {lacks}")
         need = Need(task, corpus, self.max_length, context.seed, context.work, context.reporter, context.source)
         start = self.model.start(need)
         started = time.perf_counter()

@@ -222,6 +222,16 @@ CASES = [
         ),
     ),
     Case(
+        "a loss on rankings without queries",
+        f"{SET} {STUDENT}.losses=[margin_mse]",
+        ("margin_mse: compares the candidates of a query", "group: query_id"),
+    ),
+    Case(
+        "a loss on pairs of embeddings in another task",
+        f"{SET} {STUDENT}.losses=[hard_cosine]",
+        ("hard_cosine: learns from pairs with a score", "this corpus has no pairs of texts to embed"),
+    ),
+    Case(
         "a squared error on classes",
         f"{SET} {STUDENT}.losses=[hard_mse]",
         ("steps.student.distill", "hard_mse", "class"),

@@ -88,6 +88,12 @@ CASES = [
         task("embed: {text: text}"),
     ),
     Case(
+        "a column of queries that is not there",
+        RUN,
+        (f"{TRAIN}: no column 'query'", "it has: label, score, text"),
+        task("regress: {text: text, target: score, group: query}"),
+    ),
+    Case(
         "scores whose scale is not said",
         RUN,
         ("steps.corpus.prepare.task.embed", "highest: say which number in `target`"),

@@ -99,3 +99,24 @@ def test_what_got_worse_is_shown(kind: str, label: str) -> None:
 def test_single_texts_have_nothing_to_be_scored_on() -> None:
     """Rows of text alone must say so, not fail."""
     assert not has_gold({"text": "a"}, task_of("embed"))
+
+
+def _ranked(outputs: list[float]) -> tuple[Task, Scored]:
+    one = task_of("regress", text_pair="text_pair", group="group")
+    rows = [{"text": "a", "text_pair": "b", "group": f"q{n % 12}", "score": float(n % 5)} for n in range(48)]
+    said, truth = one.judge(rows, [np.array([[value]]) for value in outputs]) or ([], [])
+    answers = Answers(said, [np.zeros(1, dtype=np.int64) for _ in said], truth)
+    return one, scored(one, rows, answers, [], 20)
+
+
+def test_candidates_are_drawn_by_whole_groups() -> None:
+    """Draws of single rows would compare a candidate with itself, and leave others with none."""
+    draw = np.random.default_rng(1)
+    one, right = _ranked([float(n % 5) for n in range(48)])
+    _, half = _ranked([float(n % 5) + 2 * float(draw.normal()) for n in range(48)])
+    assert right.scores["group_spearman"] == pytest.approx(1.0)
+    assert right.draws["group_spearman"] == pytest.approx(np.ones(20)) and set(right.draws) == set(right.scores)
+    assert half.draws["group_spearman"].std() > 0
+    low, high = np.quantile(half.draws["group_spearman"], [0.0, 1.0])
+    assert low < half.scores["group_spearman"] < high
+    assert paired(one.metric, half, right, True)["drop"]["value"] > 0

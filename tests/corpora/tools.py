@@ -18,6 +18,10 @@ class Columns:
     def __init__(self, **columns: str) -> None:
         self.columns = columns
 
+    @property
+    def spare(self) -> frozenset[str]:
+        return frozenset()
+
     def sources(self) -> dict[str, str]:
         return dict(self.columns)
 

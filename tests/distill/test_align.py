@@ -16,6 +16,7 @@ from compress.core.trace import Trace
 from compress.distill.align import OWN, Interpreter
 from compress.distill.objective import Objective
 from compress.distill.pooling import LOWEST, averaging, on_spans
+from compress.distill.spans import shared_spans
 from compress.distill.teacher import LiveTeacher
 from compress.losses.attention_mse import AttentionMSE
 from compress.losses.base import Loss
@@ -31,7 +32,7 @@ from compress.tasks.embed import Embed
 from compress.tasks.features import collator, encode_rows
 from compress.tasks.mask import Mask
 from compress.tasks.tag import Tag
-from tests.distill.tokens import byte_pieces, reader, word_pieces
+from tests.distill.tokens import byte_pieces, reader, reading, word_pieces
 
 LONGEST = 16
 POSITIONS: tuple[Loss, ...] = (HiddenMSE(), HiddenCosine(), AttentionMSE())
@@ -218,8 +219,21 @@ def test_pairs_of_texts_are_rows_of_their_own() -> None:
     assert mine.batch_decode(batch["input_ids"], skip_special_tokens=True) == ["a", "the world", "b", "c"]
     told = theirs.batch_decode(batch[f"{OWN}input_ids"], skip_special_tokens=True)
     assert [text.strip() for text in told] == ["a", "the world", "b", "c"]
-    with pytest.raises(InputError, match="more than one row"):
-        aligned(task, mine, theirs, rows)
+    assert f"{OWN}spans" not in batch
+
+
+def test_each_text_of_a_pair_has_its_own_spans() -> None:
+    """Prevents spans of one text laid over another where states of pairs are compared, and of a text that is alone."""
+    mine, theirs = word_pieces(), byte_pieces()
+    rows = [{"text": "a", "text_pair": "the world"}, {"text": "playing", "text_pair": None}]
+    _, batch = aligned(Embed(text_pair="text_pair"), mine, theirs, rows)
+    for row, text in enumerate(("a", "the world", "playing")):
+        one, two = reading(mine, text), reading(theirs, text)
+        spans = shared_spans(one, two)
+        assert batch[f"{OWN}spans_mine"][row, : len(one.ids)].tolist() == spans.mine
+        assert batch[f"{OWN}spans_theirs"][row, : len(two.ids)].tolist() == spans.theirs
+        assert int(batch[f"{OWN}spans"][row].sum()) == spans.count
+    assert batch[f"{OWN}spans"].shape[0] == 3
 
 
 def test_how_well_two_tokenizers_fit() -> None:

@@ -45,9 +45,10 @@ class Notes(Reporter):
 def data_for(name: str, folder: Path) -> Path:
     """Rows that the recipe's task can be run on."""
     draw = random.Random(5)
-    for split, count in (("train", 96), ("dev", 32)):
+    splits = (("train", 96), ("dev", 32), *([("unlabeled", 32)] if name.startswith("rank") else []))
+    for split, count in splits:
         rows = []
-        for _ in range(count):
+        for number in range(count):
             words = draw.choices(WORDS, k=4) + draw.choices(list(NAMES), k=2)
             if name.startswith("tag"):
                 rows.append({"tokens": words, "tags": [NAMES.get(word, "O") for word in words]})
@@ -55,6 +56,8 @@ def data_for(name: str, folder: Path) -> Path:
                 rows.append({"text": " ".join(words), "labels": sorted({word for word in words if word in NAMES})})
             elif name.startswith("answer"):
                 rows.append(question(words + draw.choices(WORDS[4:], k=draw.choice((4, 24)))))
+            elif name.startswith("rank"):
+                rows.append(candidate(split, number // 4, number % 4, draw))
             else:
                 other = draw.choices(WORDS, k=6)
                 score = 5.0 * len(set(words) & set(other)) / 6
@@ -65,6 +68,14 @@ def data_for(name: str, folder: Path) -> Path:
             continue
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
+
+
+def candidate(split: str, query: int, worth: int, draw: random.Random) -> dict[str, Any]:
+    """A passage that is worth as much as it has names, and the query that it competes for."""
+    words = draw.choices(list(NAMES), k=worth) + draw.sample([word for word in WORDS if word not in NAMES], k=5)
+    draw.shuffle(words)
+    row = {"query": f"who likes {WORDS[query % 12]}", "passage": " ".join(words), "query_id": f"{split}-{query}"}
+    return row if split == "unlabeled" else {**row, "score": worth}
 
 
 def question(words: list[str]) -> dict[str, Any]:

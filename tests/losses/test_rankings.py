@@ -59,13 +59,11 @@ def test_the_level_of_a_query_is_free(loss: MarginMSE | RankingKL) -> None:
 
 @pytest.mark.parametrize("loss", [MarginMSE(), RankingKL()])
 def test_degenerate_input_is_refused_with_the_reason(loss: MarginMSE | RankingKL) -> None:
-    """Prevents silent nonsense: no groups, several outputs, queries of one candidate, candidates that do not count."""
+    """Prevents silent nonsense: no groups, several outputs, candidates that do not count."""
     with pytest.raises(InputError, match="needs groups"):
         loss(outputs([[1.0], [2.0]]), outputs([[1.0], [2.0]]))
     with pytest.raises(InputError, match="2 outputs"):
         loss(outputs([[1.0, 2.0]]), outputs([[1.0, 2.0]]))
-    with pytest.raises(InputError, match="one candidate"):
-        loss(scored([1.0, 2.0], [1, 2]), scored([1.0, 2.0], [1, 2]))
     counts = torch.tensor([True, True, False])
     three = Trace(
         mask=torch.ones(3, 1).bool(), logits=torch.tensor([[1.0], [2.0], [9.0]]), outputs=counts,
@@ -73,3 +71,14 @@ def test_degenerate_input_is_refused_with_the_reason(loss: MarginMSE | RankingKL
     )  # fmt: skip
     two = scored([1.0, 5.0], [1, 1])
     assert loss(three, two).item() == pytest.approx(loss(scored([1.0, 2.0], [1, 1]), two).item())
+
+
+@pytest.mark.parametrize("loss", [MarginMSE(), RankingKL()])
+def test_a_batch_of_queries_with_one_candidate_is_no_end(loss: MarginMSE | RankingKL) -> None:
+    """Prevents a training that ends after hours at a batch of leftovers: it gives 0, and a gradient of 0."""
+    student = scored([1.0, 2.0], [1, 2])
+    assert student.logits is not None
+    student.logits.requires_grad_()
+    value = loss(student, scored([5.0, -2.0], [1, 2]))
+    value.backward()
+    assert value.item() == 0 and student.logits.grad is not None and student.logits.grad.abs().sum() == 0

@@ -58,10 +58,34 @@ def test_rkd_angle_by_hand() -> None:
 def test_contrastive_by_hand() -> None:
     """Prevents similarities that are not cosines, and pairs the wrong way round: cosines 1 and 0 at T = 1 and 1/2."""
     student, teacher = embedded([[2.0, 0.0], [0.0, 9.0]]), embedded([[1.0, 0.0], [0.0, 1.0]])
-    assert Contrastive(temperature=1.0)(student, teacher).item() == pytest.approx(math.log(1 + math.exp(-1)), abs=1e-6)
-    assert Contrastive(temperature=0.5)(student, teacher).item() == pytest.approx(math.log(1 + math.exp(-2)), abs=1e-6)
+    for temperature, near in ((1.0, math.exp(-1)), (0.5, math.exp(-2))):
+        plain = Contrastive(temperature=temperature, negatives=None)(student, teacher)
+        assert plain.item() == pytest.approx(math.log(1 + near), abs=1e-6)
+        seven = Contrastive(temperature=temperature, negatives=7)(student, teacher)
+        assert seven.item() == pytest.approx(math.log(1 + 7 * near), abs=1e-6)
     crossed = embedded([[0.0, 1.0], [1.0, 0.0]])
-    assert Contrastive(temperature=1.0)(crossed, teacher).item() == pytest.approx(math.log(1 + math.e), abs=1e-6)
+    found = Contrastive(temperature=1.0, negatives=None)(crossed, teacher)
+    assert found.item() == pytest.approx(math.log(1 + math.e), abs=1e-6)
+
+
+@pytest.mark.parametrize("size", [2, 32, 200])
+def test_contrastive_does_not_grow_with_the_batch(size: int) -> None:
+    """Prevents a weight that means another thing at another batch size: one that knows nothing, one that is as sure."""
+    teacher = embedded(torch.eye(size).tolist())
+    nothing = embedded([[1.0] * size] * size)
+    assert Contrastive()(nothing, teacher).item() == pytest.approx(math.log(32), rel=1e-5)
+    assert Contrastive(negatives=None)(nothing, teacher).item() == pytest.approx(math.log(size), rel=1e-5)
+    expected = math.log(1 + 31 * math.exp(-1))
+    assert Contrastive(temperature=1.0)(teacher, teacher).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_repeated_text_is_no_negative_of_itself() -> None:
+    """Prevents two of one text from being pushed apart: with the sum itself too, and a batch of one text gives 0."""
+    teacher = embedded([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    found = Contrastive(temperature=1.0, negatives=None)(teacher, teacher)
+    expected = (2 * math.log(1 + math.exp(-1)) + math.log(1 + 2 * math.exp(-1))) / 3
+    assert found.item() == pytest.approx(expected, abs=1e-6)
+    assert Contrastive()(embedded([[1.0, 0.0]] * 3), embedded([[1.0, 1.0]] * 3)).item() == 0
 
 
 def test_pkd_mse_by_hand() -> None:

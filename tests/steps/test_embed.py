@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,10 +22,10 @@ from compress.losses.base import Loss
 from compress.runtime.student import Student
 from compress.tasks.features import collator, encode_rows
 from compress.train.folder import load_model
-from tests.steps.test_distill import distilled
+from tests.steps.test_distill import KEEN, distilled
 from tests.tasks.tools import generator
 from tests.tasks.tools import task as task_of
-from tests.teachers.helpers import corpus_of, sentences, small_checkpoint, taught
+from tests.teachers.helpers import REST, corpus_of, sentences, small_checkpoint, taught
 
 STEP: dict[str, Any] = {"epochs": 1, "losses": [{"hidden_mse": {"map": "last"}}], "student": "distilbert"}
 
@@ -39,7 +40,9 @@ def corpus(folder: Path, kind: str) -> Path:
             if kind != "single":
                 row["text_pair"] = " ".join(reversed(row["text"].split()))
             if kind == "scored":
-                row["score"] = float(number % 5) / 4  # type: ignore[assignment]
+                row["score"] = float(number % 2)  # type: ignore[assignment]
+                if not number % 2:
+                    row["text_pair"] = " ".join(random.Random(number).choices(REST, k=6))
         splits[split] = rows
     return corpus_of(folder, splits, Choice.dump(task_of("embed", **options[kind])), [])
 
@@ -75,6 +78,50 @@ def test_single_texts_distil_and_do_not_teach(body: Path, tmp_path: Path) -> Non
     AutoModel.from_pretrained(student)
     with pytest.raises(InputError, match="single texts"):
         taught(str(body), single, tmp_path / "teacher")
+
+
+@pytest.mark.parametrize(("kind", "loss"), [("pairs", "hard_contrastive"), ("scored", "hard_cosine")])
+def test_a_student_without_a_teacher(body: Path, tmp_path: Path, kind: str, loss: str) -> None:
+    """The student that a distilled one is compared with: pairs must teach it what a teacher would learn from them."""
+    pairs = corpus(tmp_path / "corpus", kind)
+    teacher = taught(str(body), pairs, tmp_path / "teacher", epochs=1)
+    student = distilled(pairs, teacher, tmp_path / "student", student=KEEN, losses=[loss], epochs=8)
+    found = json.loads((student / "manifest.json").read_text())
+    assert not found["about"]["uses_teacher"] and found["about"]["trained_head"]
+    history = found["measured"]["history"]
+    assert history[-1]["loss"] < 0.8 * history[0]["loss"]
+    if kind == "pairs":
+        assert found["measured"]["dev"]["recall@10"] > 0.5
+    other = {"pairs": "hard_cosine", "scored": "hard_contrastive"}[kind]
+    with pytest.raises(InputError, match=rf"{other}: learns from pairs .*loss: {loss}"):
+        distilled(pairs, teacher, tmp_path / "other", student=KEEN, losses=[other])
+
+
+def test_single_texts_beside_pairs(body: Path, tmp_path: Path) -> None:
+    """Plain text is what there is most of: it follows the teacher, and losses on pairs leave it out."""
+    pairs = corpus(tmp_path / "corpus", "pairs")
+    splits = {split: Corpus.open(pairs).texts(split) for split in ("train", "dev")}
+    splits["unlabeled"] = [{"text": row["text"], "text_pair": None} for row in sentences(40, 9)]
+    mixed = corpus_of(tmp_path / "mixed", splits, Corpus.open(pairs).task, [])
+    losses = ["hard_contrastive", "embedding_cosine"]
+    student = distilled(mixed, body, tmp_path / "student", student=KEEN, losses=losses, epochs=1)
+    found = json.loads((student / "manifest.json").read_text())
+    assert found["about"]["trained_rows"] == {"train": 64, "unlabeled": 40}
+    assert all(term["value"] > 0 for term in found["measured"]["first_batch"].values())
+
+
+def test_pairs_and_states_under_two_tokenizers(body: Path, tmp_path: Path) -> None:
+    """Spans of a first text laid over a second one would compare other words; both texts have their own."""
+    pairs = corpus(tmp_path / "corpus", "pairs")
+    splits = {split: Corpus.open(pairs).texts(split) for split in ("train", "dev")}
+    splits["unlabeled"] = [{"text": row["text"]} for row in sentences(20, 9)]
+    mixed = corpus_of(tmp_path / "mixed", splits, Corpus.open(pairs).task, [])
+    losses = ["embedding_cosine", {"hidden_mse": {"map": "last"}}, {"attention_mse": {"map": "last"}}]
+    own = {"tokenizer": {"wordpiece": {"size": 60}}, "student": KEEN, "losses": losses, "epochs": 1}
+    student = distilled(mixed, body, tmp_path / "student", **own)
+    found = json.loads((student / "manifest.json").read_text())
+    assert found["about"]["tokenizer"]["fit"]["characters"] > 0.9
+    assert all(term["gradient"] > 0 for term in found["measured"]["first_batch"].values())
 
 
 class Gap(Loss):

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from compress.core.errors import JobError
 from compress.tasks.embed import Embed
+from compress.tasks.features import with_unlabelled
 from compress.tasks.retrieval import ranks
 from tests.tasks.tools import features, generator, task
 
@@ -54,12 +55,26 @@ def test_a_pair_is_two_neighbours(word_piece: Any) -> None:
     ]
     made = features(one, word_piece, rows)
     batch = one.collate(made, word_piece.pad_token_id, generator())
-    assert batch["groups"].tolist() == [0, 0, 1, 2, 2] and batch["outputs"].all()
+    assert batch["owners"].tolist() == [0, 0, 1, 2, 2] and batch["outputs"].all()
     assert batch["labels"][:, 0].tolist() == [0, 0, -1, 2, 2]
     assert batch["labels"][:2, 1].tolist() == [0.5, 0.5] and batch["labels"][2:, 1].isnan().all()
     assert batch["attention_mask"].sum(-1).tolist()[2] == len(made[1]["input_ids"])
     alone = one.collate(features(one, word_piece, [{"text": "bad"}]), 0, generator())
     assert "labels" not in alone
+    beside = with_unlabelled(one, made, features(one, word_piece, [{"text": "bad"}]))
+    told = one.collate(beside[len(made) :], 0, generator())["labels"]
+    assert told[:, 0].tolist() == [-1] and told[:, 1].isnan().all()
+    assert one.hard_loss(torch.ones(1, 4), told, torch.ones(1, dtype=torch.bool)) == 0
+
+
+def test_pairs_that_share_a_text_have_one_number(word_piece: Any) -> None:
+    """Two right texts of a query, or one text of two queries, must not be taken for negatives of each other."""
+    one = task("embed", text_pair="other")
+    rows = [("she", "bad"), ("she", "good"), ("it", "good"), ("was", "said"), ("was", None)]
+    made = features(one, word_piece, [{"text": first, "text_pair": second} for first, second in rows])
+    batch = one.collate(made, word_piece.pad_token_id, generator())
+    assert batch["labels"][:, 0].tolist() == [0, 0, 0, 0, 0, 0, 3, 3, -1]
+    assert batch["owners"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4]
 
 
 def test_scored_pairs_learn_their_cosine() -> None:

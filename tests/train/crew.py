@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from torch import Tensor
 
 from compress.core.artifact import write_json
 from compress.core.errors import StillroomError
+from compress.core.trace import Trace
+from compress.losses.margin_mse import MarginMSE
 from compress.train.checkpoint import weights_of
 from compress.train.fit import fit
 from compress.train.options import TrainOptions
@@ -72,6 +75,32 @@ def plain_training(rank: int, folder: str, rows: int, changes: dict[str, Any]) -
     data = tiny.TrainData(made, tiny.plain_collate, [len(row["input_ids"]) for row in made])
     options = TrainOptions(**{**tiny.OPTIONS.dump(), **changes})
     result = fit(module, data, row_loss, options, work=Path(folder) / "work", seed=3, depth_of=tiny.depth_of)
+    _leave(Path(folder), rank, module, result.measured())
+
+
+def margin_loss(module: torch.nn.Module, batch: tiny.Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    """Margins between the rows of a group, towards those of their lengths."""
+    assert isinstance(module, tiny.Objective)
+    mask = batch["attention_mask"].bool()
+    said = module.student(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :1]
+    student = Trace(mask=mask, logits=said, groups=batch["groups"])
+    term = MarginMSE()(student, replace(student, logits=mask.sum(1, keepdim=True) / 4))
+    return term, {"margin_mse": term}
+
+
+def grouped_training(rank: int, folder: str, rows: int, changes: dict[str, Any], loss: Any = margin_loss) -> None:
+    """Fit the tiny objective to margins inside groups of four rows; writes as `plain_training`."""
+    module = tiny.objective(dropout=0.0)
+    made = [{**row, "group": place % -(-rows // 4)} for place, row in enumerate(tiny.features(rows))]
+
+    def collate(chosen: list[tiny.Feature], generator: torch.Generator) -> tiny.Batch:
+        groups = torch.tensor([row["group"] for row in chosen])
+        return {**tiny.plain_collate(chosen, generator), "groups": groups}
+
+    lengths, groups = [len(row["input_ids"]) for row in made], [str(row["group"]) for row in made]
+    data = tiny.TrainData(made, collate, lengths, groups=groups)
+    options = TrainOptions(**{**tiny.OPTIONS.dump(), **changes})
+    result = fit(module, data, loss, options, work=Path(folder) / "work", seed=3)
     _leave(Path(folder), rank, module, result.measured())
 
 

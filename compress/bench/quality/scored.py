@@ -71,11 +71,15 @@ def _forms(task: Task, answers: Answers, units: Units | None, labels: Sequence[s
 
 
 def _slowly(task: Task, answers: Answers, labels: Sequence[str], draws: int) -> dict[str, Floats]:
-    """Draws of every metric through the task's own scorer."""
+    """Draws of every metric through the task's own scorer, of whole groups where rows belong to some."""
     found: dict[str, list[float]] = {}
+    together = _together(task, answers)
 
-    def score(rows: np.ndarray) -> float:
+    def score(drawn: np.ndarray) -> float:
+        rows = np.concatenate([together[place] for place in drawn])
         outputs = np.concatenate([answers.outputs[row] for row in rows])
+        if task.grouped:  # a group that is drawn twice is two groups
+            outputs[:, 1] = np.repeat(np.arange(len(drawn)), [len(together[place]) for place in drawn])
         values = task.score(outputs, np.concatenate([answers.truth[row] for row in rows]), labels)
         for name, value in values.items():
             found.setdefault(name, []).append(value)
@@ -83,5 +87,15 @@ def _slowly(task: Task, answers: Answers, labels: Sequence[str], draws: int) -> 
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # scikit-learn remarks on every draw that lacks a class
-        bootstrap(score, len(answers.outputs), draws)
+        bootstrap(score, len(together), draws)
     return {name: np.asarray(values) for name, values in found.items()}
+
+
+def _together(task: Task, answers: Answers) -> list[np.ndarray]:
+    """The rows that are drawn as one: each by itself, or those of a group, whose number stands beside the output."""
+    rows = np.arange(len(answers.outputs))
+    if not task.grouped:
+        return list(rows[:, None])
+    numbers = np.array([output[0, 1] for output in answers.outputs])
+    order = np.argsort(numbers, kind="stable")
+    return np.split(rows[order], np.flatnonzero(np.diff(numbers[order])) + 1)

@@ -32,8 +32,11 @@ class Source(Options):
         """The splits that it gives, seen without reading a row; None when only reading can tell."""
         return None
 
-    def preflight(self, columns: dict[str, str]) -> list[Fault]:
-        """Faults that a look at the files shows: a missing file, a missing column. `columns`: normalised to source."""
+    def preflight(self, columns: dict[str, str], spare: Collection[str] = ()) -> list[Fault]:
+        """Faults that a look at the files shows: a missing file, a missing column.
+
+        columns: normalised to source. spare: normalised ones that unlabeled rows may lack, besides labels.
+        """
         return []
 
     def place(self, split: str) -> str:

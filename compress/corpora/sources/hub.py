@@ -36,7 +36,7 @@ class Hub(Source):
         """Name and split."""
         return f"{self.name} ({split})"
 
-    def preflight(self, columns: dict[str, str]) -> list[Fault]:
+    def preflight(self, columns: dict[str, str], spare: Collection[str] = ()) -> list[Fault]:
         """A hub name without a revision, or a local folder that is not there."""
         if self._local():
             return []

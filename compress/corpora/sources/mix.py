@@ -64,19 +64,20 @@ class Mix(Source):
             found |= ({part.into} if taken else set()) if part.into else taken
         return found
 
-    def preflight(self, columns: dict[str, str]) -> list[Fault]:
+    def preflight(self, columns: dict[str, str], spare: Collection[str] = ()) -> list[Fault]:
         """The faults of every part, its columns renamed."""
         faults: list[Fault] = []
         for number, part in enumerate(self.parts):
             place = f"mix.parts[{number}]"
             asked = columns
             if part.into == "unlabeled":
-                asked = {n: c for n, c in columns.items() if n not in LABEL_COLUMNS}
+                asked = {n: c for n, c in columns.items() if n not in {*LABEL_COLUMNS, *spare}}
             if part.columns is not None:
                 lacking = [c for c in asked.values() if c not in part.columns]
                 faults += [Fault(f"{place}.columns", missing_column("columns", c, part.columns)) for c in lacking]
                 asked = {n: part.columns[c] for n, c in asked.items() if c in part.columns}
-            faults += [Fault(f"{place}.source.{f.path}", f.message, f.where) for f in part.source.preflight(asked)]
+            found = part.source.preflight(asked, spare)
+            faults += [Fault(f"{place}.source.{f.path}", f.message, f.where) for f in found]
         return faults
 
     def place(self, split: str) -> str:

@@ -32,7 +32,7 @@ class Reviews(Source):
         """Train, dev and test, and unlabeled when asked for."""
         return {"train", "dev", "test"} | ({"unlabeled"} if self.unlabeled else set())
 
-    def preflight(self, columns: dict[str, str]) -> list[Fault]:
+    def preflight(self, columns: dict[str, str], spare: Collection[str] = ()) -> list[Fault]:
         """A column that the sentences do not have."""
         lacking = [column for column in columns.values() if column not in COLUMNS]
         return [Fault("reviews", missing_column("reviews", column, COLUMNS)) for column in lacking]

@@ -47,7 +47,7 @@ class Text(Source):
         """Only train."""
         return {"train"}
 
-    def preflight(self, columns: dict[str, str]) -> list[Fault]:
+    def preflight(self, columns: dict[str, str], spare: Collection[str] = ()) -> list[Fault]:
         """Missing files, or a column other than `text`."""
         try:
             self.files()
