@@ -11,6 +11,8 @@ from transformers import PreTrainedModel
 from compress.anatomy.base import structure_of
 from compress.importance.masks import Masks
 
+SEEN = 64
+
 
 def rearranged(model: PreTrainedModel, masks: Masks, slopes: Mapping[str, Tensor]) -> Masks:
     """Masks of 0 and 1 that keep as many parts of every block, and lose less by the block's Fisher information.
@@ -29,23 +31,25 @@ def rearranged(model: PreTrainedModel, masks: Masks, slopes: Mapping[str, Tensor
 
 
 def swapped(mask: Tensor, fisher: Tensor) -> Tensor:
-    """The mask `[p]` of 0 and 1 after swaps, each the best that there is, while (1 - m)^T F (1 - m) falls.
+    """The mask `[p]` of 0 and 1 after swaps, each the best that is seen, while (1 - m)^T F (1 - m) falls.
 
-    fisher: `[p, p]`, symmetric. At most as many swaps as parts are lost, so that rounding cannot make a circle.
+    fisher: `[p, p]`, symmetric. Seen are swaps of the 64 lost parts whose return saves most, with every kept part.
+    At most as many swaps as parts are lost, so that rounding cannot make a circle.
     """
     lost, held = (mask == 0).nonzero()[:, 0].cpu(), (mask != 0).nonzero()[:, 0].cpu()
     if not len(lost) or not len(held):
         return mask
-    own = fisher.diagonal()
+    own, together = fisher.diagonal(), fisher[:, lost].sum(1)
     for _ in range(len(lost)):
-        together = fisher[:, lost].sum(1)
         back = own[lost] - 2 * together[lost]
         away = own[held] + 2 * together[held]
-        change = back[:, None] + away[None, :] - 2 * fisher[lost][:, held]
+        first = back.topk(min(SEEN, len(lost)), largest=False).indices
+        change = back[first, None] + away - 2 * fisher[lost[first][:, None], held]
         best = int(change.argmin())
-        one, two = best // len(held), best % len(held)
-        if change[one, two] >= -1e-6 * own.sum():
+        one, two = int(first[best // len(held)]), best % len(held)
+        if change.flatten()[best] >= -1e-6 * together[lost].sum():
             break
+        together += fisher[held[two]] - fisher[lost[one]]
         lost[one], held[two] = held[two].clone(), lost[one].clone()
     found = torch.ones_like(mask)
     found[lost.to(mask.device)] = 0

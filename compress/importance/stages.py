@@ -55,7 +55,8 @@ class Stages:
         """
         given = []
         with torch.no_grad(), self._answering(number):
-            for self._place in range(len(self.batches)):
+            for place in range(len(self.batches)):
+                self._place = place
                 given.append(self._until(number, self.batch))
         if keep and self._skips:
             self._given[self._stacks[number]] = given

@@ -13,16 +13,20 @@ from tests.models import batch
 
 
 def task_loss(outputs: Any, inputs: Any) -> Tensor:
-    """Cross-entropy of whole texts, or of tokens where labels are `[b, s]`."""
-    labels = inputs["labels"]
+    """Cross-entropy of whole texts; a model that gives logits for tokens is read by their mean over real tokens."""
     logits = outputs.logits
-    return nn.functional.cross_entropy(logits.reshape(-1, logits.shape[-1])[-labels.numel() :], labels.reshape(-1))
+    if logits.dim() == 3:
+        real = inputs["attention_mask"][..., None].float()
+        logits = (logits * real).sum(1) / real.sum(1)
+    return nn.functional.cross_entropy(logits, inputs["labels"])
 
 
 def labelled(model: PreTrainedModel, rows: int = 3, tokens: int = 7) -> Batch:
-    """A batch with padding in all rows but the first, and labels."""
+    """A batch with padding in all rows but the first, and labels; a decoder reads the same texts."""
     pad = model.config.pad_token_id
     made = batch(rows, tokens, pad=0 if pad is None else int(pad))
+    if model.config.is_encoder_decoder:
+        made |= {"decoder_input_ids": made["input_ids"], "decoder_attention_mask": made["attention_mask"]}
     return {**made, "labels": torch.arange(rows) % 3}
 
 
