@@ -223,9 +223,12 @@ def test_swaps_follow_what_parts_do_together() -> None:
     """Prevents a choice by each part alone: two parts that cancel cost nothing together, and may go."""
     slopes = torch.tensor([[1.0, -1.0, 0.5, 0.6], [2.0, -2.0, 0.5, 0.6]])
     fisher = slopes.T @ slopes / 2
-    alone = torch.tensor([1.0, 1.0, 0.0, 0.0])  # by the diagonal the last two go, and cost 1.21
-    assert torch.equal(swapped(alone, fisher), alone)  # one swap at a time only makes it worse
-    assert torch.equal(swapped(torch.tensor([1.0, 0.0, 0.0, 1.0]), fisher), torch.tensor([0.0, 0.0, 1.0, 1.0]))
+    together = torch.tensor([0.0, 0.0, 1.0, 1.0])
+    # By the diagonal the last two go, which costs 1.21; with the second in place of the third 1.06, then the first: 0.
+    assert torch.equal(swapped(torch.tensor([1.0, 1.0, 0.0, 0.0]), fisher), together)
+    assert torch.equal(swapped(torch.tensor([1.0, 0.0, 0.0, 1.0]), fisher), together)
+    apart = torch.diag(torch.tensor([1.0, 3.0, 2.0, 4.0]))
+    assert torch.equal(swapped(torch.tensor([0.0, 1.0, 0.0, 1.0]), apart), torch.tensor([0.0, 1.0, 0.0, 1.0]))
     assert torch.equal(swapped(torch.ones(4), fisher), torch.ones(4))
 
 
