@@ -79,4 +79,5 @@ def _of_structures(weights: Tensor, inverse: Tensor, heads: int) -> Tensor:
     width = len(inverse) // heads
     columns = weights.T.reshape(heads, width, -1)
     own = torch.stack([inverse[at : at + width, at : at + width] for at in range(0, len(inverse), width)])
-    return (columns * torch.linalg.solve(own, columns)).sum((1, 2)).float()
+    found: Tensor = (columns * torch.linalg.solve(own, columns)).sum((1, 2)).float()
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from compress.anatomy.base import structure_of
-from compress.anatomy.blocks import AttentionBlock, stored_layers
+from compress.anatomy.blocks import AttentionBlock, FfnBlock, stored_layers
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,12 @@ def layer_count(model: PreTrainedModel) -> int:
     return len(stored_layers(structure_of(model).layer_list(model)))
 
 
-def over_layers(model: PreTrainedModel, effects: Iterable[tuple[str, Tensor]]) -> Tensor:
+def over_layers(model: PreTrainedModel, effects: Sequence[tuple[str, Tensor]]) -> Tensor:
     """`[..., L]`: what the parts of every layer sum to. effects: a block's name with `[..., parts]`."""
     structure = structure_of(model)
-    blocks = (*structure.attention_blocks(model), *structure.ffn_blocks(model))
+    blocks: list[AttentionBlock | FfnBlock] = [*structure.attention_blocks(model), *structure.ffn_blocks(model)]
     places = {block.name: block.layer - 1 for block in blocks}
-    sums = [torch.zeros(())] * layer_count(model)
+    sums = [torch.zeros_like(effects[0][1].sum(-1))] * layer_count(model)
     for name, effect in effects:
         sums[places[name]] = sums[places[name]] + effect.sum(-1)
-    most = torch.broadcast_tensors(*sums)
-    return torch.stack(most, dim=-1)
+    return torch.stack(sums, dim=-1)

@@ -24,7 +24,8 @@ See = Callable[[str, Tensor], None]
 def examined(model: PreTrainedModel) -> Iterator[None]:
     """Eval mode while the block runs; after it every part is in the mode it was in."""
     modes = {part: part.training for part in model.modules()}
-    model.eval()
+    for part in modes:
+        part.training = False
     try:
         yield
     finally:

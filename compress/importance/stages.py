@@ -84,7 +84,7 @@ class Stages:
         """Layers before `number` give what the last of their stack gave, without running."""
         quick = self.layers[:number] if self._skips else []
         for layer, stack in zip(quick, self._stacks, strict=False):
-            layer.forward = self._answer(stack)  # type: ignore[method-assign]
+            layer.forward = self._answer(stack)
         try:
             yield
         finally:

@@ -65,7 +65,7 @@ def tune(
 def _in_order(model: PreTrainedModel, masks: Masks) -> list[Block]:
     """The blocks that have masks, those of a layer in the order in which they run."""
     structure = structure_of(model)
-    blocks = [*structure.attention_blocks(model), *structure.ffn_blocks(model)]
+    blocks: list[Block] = [*structure.attention_blocks(model), *structure.ffn_blocks(model)]
     return [block for block in blocks if block.name in masks.heads or block.name in masks.neurons]
 
 
