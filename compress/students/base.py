@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,7 @@ from transformers import PreTrainedModel
 from compress.core.errors import Fault
 from compress.core.options import Options
 from compress.core.registry import Catalogue
-
-Batch = Mapping[str, Tensor]
+from compress.importance.base import Batch as Batch
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,10 @@ from transformers import AutoModel, AutoModelForQuestionAnswering, PreTrainedMod
 
 from compress.anatomy.base import anatomy_of
 from compress.core.errors import InputError
+from compress.importance.activation import Activation
+from compress.importance.base import Evidence, Scores
+from compress.importance.magnitude import Magnitude
+from compress.importance.taylor import Taylor
 from compress.students.base import STUDENTS, Given
 from compress.students.bert import BertStudent
 from compress.students.inherit import inherit
@@ -21,7 +25,6 @@ from compress.students.inits.importance import Importance
 from compress.students.inits.svd import Principal, Svd
 from compress.students.minilm import MiniLmStudent
 from compress.students.narrowing import Narrowing
-from compress.students.scores import by_activation, by_magnitude, by_taylor
 from compress.students.shape import Shape
 from compress.students.spectrum import across_ones, aligned, along_ones, principal
 from compress.students.tinybert import TinyBertStudent
@@ -143,16 +146,34 @@ def test_svd_chooses_strong_heads_when_there_are_fewer() -> None:
     assert torch.equal(bias, theirs[[4, 5, 6, 7, 12, 13, 14, 15]])
 
 
+PARTS = frozenset({"heads", "neurons", "hidden"})
+LAYER = "bert.encoder.layer.{}"
+ATTENTION, FEED = LAYER + ".attention.output.dense", LAYER + ".output.dense"
+
+
+def by_magnitude(teacher: PreTrainedModel) -> Scores:
+    return Magnitude().score(teacher, PARTS, Evidence())
+
+
+def by_activation(teacher: PreTrainedModel, batches: Any) -> Scores:
+    return Activation().score(teacher, PARTS, Evidence(batches=batches))
+
+
+def units_of(scores: Scores) -> Tensor:
+    assert scores.hidden is not None
+    return scores.hidden
+
+
 def test_importance_keeps_whole_heads_and_neurons_in_order() -> None:
     """Prevents rows of one matrix kept with columns of another: bias, rows and columns name the same parts."""
     teacher = tiny("bert", layers=2)
     built = BertStudent(layers="all", width=8, heads=2, ffn=9, init=Importance()).build(teacher, HEADS["classify"])
     one, two = (anatomy_of(model).layer_list(model)[1] for model in (teacher, built.model))
     scores = by_magnitude(teacher)
-    heads = sorted(scores.heads[2].topk(2).indices.tolist())
+    heads = sorted(scores.heads[ATTENTION.format(1)].topk(2).indices.tolist())
     rows = [4 * head + place for head in heads for place in range(4)]
-    units = sorted(scores.hidden.topk(8).indices.tolist())
-    neurons = sorted(scores.neurons[2].topk(9).indices.tolist())
+    units = sorted(units_of(scores).topk(8).indices.tolist())
+    neurons = sorted(scores.neurons[FEED.format(1)].topk(9).indices.tolist())
     expected = {
         "attention.self.value.weight": lambda w: w[rows][:, units],
         "attention.output.dense.weight": lambda w: w[units][:, rows],
@@ -178,8 +199,8 @@ def test_hidden_units_are_ranked_by_what_their_norms_let_through() -> None:
             for kind in ("weight", "bias"):
                 layer.get_parameter(f"{name}.{kind}").data[:8] *= 0.1
         layer.get_parameter("intermediate.dense.weight").data[:, :8] *= 10
-    assert by_magnitude(teacher).hidden.topk(8).indices.min() == 8
-    seen = by_activation(teacher, [batch()]).hidden
+    assert units_of(by_magnitude(teacher)).topk(8).indices.min() == 8
+    seen = units_of(by_activation(teacher, [batch()]))
     assert seen[8:].sum() > 3 * seen[:8].sum()
 
 
@@ -192,9 +213,10 @@ def test_activation_sees_what_weights_do_not() -> None:
     layer.get_parameter("attention.self.value.weight").data[4:8] = 0
     layer.get_parameter("attention.self.value.bias").data[4:8] = 0
     found = by_activation(teacher, [batch(), batch(3)])
-    assert by_magnitude(teacher).neurons[1].argmax() == 3
-    assert found.neurons[1][3] == 0 and found.heads[1][1] == 0
-    assert (found.neurons[1] > 0).sum() == 31 and (found.heads[1] > 0).sum() == 3 and (found.hidden > 0).all()
+    assert by_magnitude(teacher).neurons[FEED.format(0)].argmax() == 3
+    neurons, heads = found.neurons[FEED.format(0)], found.heads[ATTENTION.format(0)]
+    assert neurons[3] == 0 and heads[1] == 0
+    assert (neurons > 0).sum() == 31 and (heads > 0).sum() == 3 and (units_of(found) > 0).all()
 
 
 def task_loss(outputs: Any, inputs: Any) -> Tensor:
@@ -205,7 +227,7 @@ def test_taylor_is_the_slope_of_the_loss_along_a_gate() -> None:
     """Prevents a wrong sum: |sum of activation x gradient| over a text is the slope at 1 of a gate on the neuron."""
     teacher = tiny("bert", layers=2)
     inputs = {**batch(1), "labels": torch.tensor([2])}
-    found = by_taylor(teacher, [inputs], Given(loss=task_loss))
+    found = Taylor().score(teacher, PARTS, Evidence(batches=[inputs], loss=task_loss))
     layer = anatomy_of(teacher).layer_list(teacher)[0]
     gates = {"output.dense": torch.ones(32, requires_grad=True)}
     gates["attention.output.dense"] = torch.ones(4, requires_grad=True)
@@ -219,8 +241,8 @@ def test_taylor_is_the_slope_of_the_loss_along_a_gate() -> None:
     neurons, heads = torch.autograd.grad(loss, [gates["output.dense"], gates["attention.output.dense"]])
     for hook in hooks:
         hook.remove()
-    assert torch.allclose(found.neurons[1], neurons.abs(), atol=1e-6)
-    assert torch.allclose(found.heads[1], heads.abs(), atol=1e-6)
+    assert torch.allclose(found.neurons[FEED.format(0)], neurons.abs(), atol=1e-6)
+    assert torch.allclose(found.heads[ATTENTION.format(0)], heads.abs(), atol=1e-6)
 
 
 def test_importance_asks_for_what_it_reads() -> None:
@@ -233,7 +255,7 @@ def test_importance_asks_for_what_it_reads() -> None:
     with pytest.raises(InputError, match="no head trained"):
         BertStudent(**shape, init=Importance(by="taylor")).build(teacher, HEADS["classify"], unheaded)
     with pytest.raises(InputError, match="needs labelled texts"):
-        by_taylor(teacher, [batch()], Given(loss=task_loss))
+        Taylor().score(teacher, PARTS, Evidence(batches=[batch()], loss=task_loss))
     with pytest.raises(InputError, match="keeps heads whole"):
         BertStudent(width=8, heads=4, init=Importance()).build(teacher, HEADS["classify"])
 

@@ -13,11 +13,14 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from compress.anatomy.base import anatomy_of
+from compress.importance.base import Batch
+from compress.importance.magnitude import size_of_heads, size_of_neurons
+from compress.importance.matrices import HeadMatrices
+from compress.importance.running import watch_states
 from compress.students.base import Given
 from compress.students.embeddings import table_moments, tables_of
 from compress.students.inits.base import INITS, Init, refuse_wider, refuse_wider_heads
 from compress.students.narrowing import Cut, Narrowing, Weights, best, head_rows, selection, strongest_units
-from compress.students.scores import hidden_moments, magnitude_of_heads, magnitude_of_neurons
 from compress.students.shape import Shape
 from compress.students.spectrum import Directions, aligned, gram, joint_maps, principal
 
@@ -74,6 +77,22 @@ def weight_moments(teacher: PreTrainedModel) -> Tensor:
     return total
 
 
+def hidden_moments(teacher: PreTrainedModel, batches: Sequence[Batch]) -> Tensor:
+    """`[d, d]` second moments of centred hidden states of real tokens, every layer counting the same."""
+    sums = [torch.zeros(1, dtype=torch.float64)]
+
+    def add(number: int, rows: Tensor) -> None:
+        sums[0] = sums[0] + len(rows) * gram(rows).cpu()
+
+    watch_states(teacher, batches, add)
+    return sums[0] / sums[0].trace()
+
+
+def _matrices(layer: Weights) -> HeadMatrices:
+    query, key, value, output = (layer[f"{role}.weight"] for role in ("query", "key", "value", "attention_output"))
+    return HeadMatrices(query, key, value, output)
+
+
 @dataclass
 class Principal(Narrowing):
     """Principal directions outside, whole or low-rank heads inside."""
@@ -87,10 +106,10 @@ class Principal(Narrowing):
         one, two = self.from_shape, self.to_shape
         heads = torch.arange(one.heads)
         if two.heads < one.heads:
-            heads = best(magnitude_of_heads(layer, one.heads), two.heads)
+            heads = best(size_of_heads(_matrices(layer), one.heads), two.heads)
         neurons = torch.arange(one.ffn)
         if two.ffn < one.ffn:
-            neurons = best(magnitude_of_neurons(layer), two.ffn)
+            neurons = best(size_of_neurons(layer["ffn_in.weight"], layer["ffn_out.weight"]), two.ffn)
         if one.head_width == two.head_width:
             rows = selection(head_rows(heads, one.head_width), one.width)
             return Cut(rows, rows, rows, rows, neurons)
