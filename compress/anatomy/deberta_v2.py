@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from compress.anatomy.base import ANATOMIES
 from compress.anatomy.bert import Bert
 from compress.core.errors import InputError
+from compress.core.family import stock_family
 
 
 @ANATOMIES.register("deberta-v2")
@@ -38,7 +39,7 @@ class DebertaV2(Bert):
         """As any family. Raises InputError where the first layer has a convolution beside it and would go."""
         if getattr(model.base_model.encoder, "conv", None) is not None and kept[0] != 1:
             raise InputError(
-                f"a convolution stands beside the first layer of this {model.config.model_type}, so layer 1 must stay; "
+                f"a convolution stands beside the first layer of this {stock_family(model.config)}: layer 1 must stay; "
                 f"came layers {list(kept)} to keep"
             )
         super().keep_layers(model, kept)

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from compress.anatomy.blocks import AttentionBlock, FfnBlock
 from compress.core.errors import InputError
+from compress.core.family import stock_family
 from compress.core.options import Options
 from compress.core.registry import Catalogue
 
@@ -106,11 +107,6 @@ class Structure(Options):
         return {"input_ids": ids, "attention_mask": mask}
 
 
-def family_of(model: PreTrainedModel) -> str:
-    """The family that a model's config names; of an uneven model (`compress/shapes`), that of its stock class."""
-    return str(getattr(model.config, "stock_model_type", "") or model.config.model_type)
-
-
 def renumber(layers: nn.ModuleList) -> None:
     """Attentions that keep a cache know the number of their layer; give them those of the places where they stand."""
     for number, layer in enumerate(layers):
@@ -123,7 +119,7 @@ def no_cross_attention(model: PreTrainedModel) -> None:
     """Raises InputError for a decoder that also attends to an encoder, whose blocks nobody here names."""
     if getattr(model.config, "add_cross_attention", False):
         raise InputError(
-            f"this {model.config.model_type} has cross-attention (add_cross_attention), which cannot be pruned; "
+            f"this {stock_family(model.config)} has cross-attention (add_cross_attention), which cannot be pruned; "
             f"expected a model without it"
         )
 

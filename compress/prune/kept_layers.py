@@ -1,4 +1,4 @@
-"""Depth: whole layers out of a model. What is left is always a stock model, only shorter."""
+"""Depth: whole layers out of a model. What is left of a stock model is a stock model, only shorter."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from compress.anatomy.base import structure_of
 from compress.core.errors import InputError
+from compress.shapes.settle import settle
 
 
 def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
@@ -29,7 +30,7 @@ def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
         raise InputError(f"layers to keep: expected some of 1 to {depth}, ascending, each once; came {numbers}")
     smaller = copy.deepcopy(model)
     structure.keep_layers(smaller, numbers)
-    return smaller
+    return settle(smaller)
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,11 @@ from transformers import PreTrainedModel
 from compress.anatomy.base import Anatomy, anatomy_of, structure_of
 from compress.anatomy.hidden import HiddenSpace, hidden_space
 from compress.core.errors import InputError
+from compress.core.family import stock_family
 from compress.importance.masks import Masks, masked
 from compress.prune.masked_cut import mask_slices, write_counts, write_shape
 from compress.prune.slicing import Slice, cut, planned
+from compress.shapes.settle import settle
 from compress.students.narrowing import strongest_units
 
 REMEMBERED = ("dim", "hidden_size", "embedding_size", "pooler_hidden_size")
@@ -50,7 +52,7 @@ def keep_units(model: PreTrainedModel, units: Tensor, heads: Mapping[str, Tensor
                 setattr(part, name, len(units))
     anatomy.write_config(smaller, width=len(units))
     write_shape(smaller)
-    return smaller
+    return settle(smaller)
 
 
 @dataclass(frozen=True)
@@ -78,13 +80,13 @@ class UnitPlan:
         features = counts.pop() * blocks[0].head_width
         if features != len(self.units) and "head_width" not in anatomy.config_names:
             raise InputError(
-                f"{len(self.units)} hidden units and {features} features of heads: a {model.config.model_type} is as "
-                f"wide as its heads together; keep {features} units, or other heads"
+                f"{len(self.units)} hidden units and {features} features of heads: a {stock_family(model.config)} is "
+                f"as wide as its heads together; keep {features} units, or other heads"
             )
         narrow = anatomy.embedding_width(model) if anatomy.factorized(model) and anatomy.drops_projection else 0
         if narrow == len(self.units):
             raise InputError(
-                f"a width of {narrow} is that of the embedding tables, and a {model.config.model_type} of one width "
+                f"a width of {narrow} is that of the embedding tables, and a {stock_family(model.config)} of one width "
                 f"for both has no projection between them; keep more units or fewer"
             )
 
@@ -186,7 +188,7 @@ def _encoder(model: PreTrainedModel) -> Anatomy:
     structure = structure_of(model)
     if not isinstance(structure, Anatomy):
         raise InputError(
-            f"the width of {model.config.model_type} cannot be cut; expected an encoder such as BERT: use heads, "
+            f"the width of {stock_family(model.config)} cannot be cut; expected an encoder such as BERT: use heads, "
             f"ffn, depth or vocab"
         )
     return anatomy_of(model)

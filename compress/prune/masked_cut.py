@@ -18,11 +18,14 @@ from compress.anatomy.blocks import AttentionBlock, FfnBlock
 from compress.core.errors import InputError, did_you_mean
 from compress.importance.masks import Masks
 from compress.prune.slicing import Slice, cut
+from compress.shapes.settle import settle
 from compress.students.narrowing import head_rows
 
 
 def cut_masked(model: PreTrainedModel, masks: Masks) -> PreTrainedModel:
     """A copy without the heads and neurons whose mask is 0; a block that no mask names stays whole.
+
+    It is a stock model where a stock config can say its shapes, and one of uneven shapes otherwise.
 
     Raises InputError for masks of unknown blocks, of wrong length or per row, for a block that would lose everything,
     for blocks that share a table of relative positions and would keep different heads, and for unsupported families.
@@ -32,7 +35,7 @@ def cut_masked(model: PreTrainedModel, masks: Masks) -> PreTrainedModel:
     cut(smaller, slices)
     write_counts(model, smaller, masks)
     write_shape(smaller)
-    return smaller
+    return settle(smaller)
 
 
 def write_counts(original: PreTrainedModel, smaller: PreTrainedModel, masks: Masks) -> None:

@@ -7,6 +7,7 @@ difference, and in float32, the precision that is stored.
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -26,6 +27,7 @@ from compress.prune.slicing import planned, tied
 
 EXACT = 1e-10
 ROUNDED = 1e-4
+READ = ("input_ids", "attention_mask", "token_type_ids", "decoder_input_ids", "decoder_attention_mask")
 SHAPES = ((1, 5), (2, 12), (3, 29))
 
 
@@ -105,7 +107,7 @@ def prove(
         raise JobError(
             f"the cut left {after} parameters, and {expected} were planned; the pruned model is not to be used"
         )
-    inputs = [*random_batches(original), *(_inputs(batch) for batch in batches)]
+    inputs = [*random_batches(original), *(_inputs(original, batch) for batch in batches)]
     return {
         "parameters": {"before": before, "after": after, "planned": expected},
         "difference": {
@@ -195,8 +197,14 @@ def _count(model: PreTrainedModel) -> int:
     return sum(value.numel() for value in model.parameters())
 
 
-def _inputs(batch: Batch) -> dict[str, Tensor]:
-    return {name: value for name, value in batch.items() if name in ("input_ids", "attention_mask", "token_type_ids")}
+def _inputs(model: PreTrainedModel, batch: Batch) -> dict[str, Tensor]:
+    """What a given batch has of a model's inputs, and what that lacks so that all parts run."""
+    ids = batch["input_ids"]
+    mask = batch.get("attention_mask", torch.ones_like(ids))
+    read = inspect.signature(model.forward).parameters
+    given = {name: batch[name] for name in READ if name in batch and name in read}
+    whole = {**structure_of(model).inputs(model, ids, mask), **given}
+    return {name: value.to(model.device) for name, value in whole.items()}
 
 
 def _same_ties(original: PreTrainedModel, smaller: PreTrainedModel) -> None:
