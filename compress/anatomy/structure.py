@@ -25,7 +25,8 @@ class Structure(Options):
 
     `layers`: the list of layers. `config_names`: what the family's config calls its shape; `head_width` is in it where
     the config frees the heads from the width. `head_counts` and `head_features`: what an attention module calls its
-    number of heads and their features in all; `head_size`: its width of one head.
+    number of heads and their features in all; `head_size`: its width of one head. `layer_counts`: what the holder of
+    the layers calls their number.
     """
 
     word_embeddings: ClassVar[str]
@@ -35,6 +36,7 @@ class Structure(Options):
     head_counts: ClassVar[tuple[str, ...]] = ("num_attention_heads",)
     head_features: ClassVar[tuple[str, ...]] = ("all_head_size",)
     head_size: ClassVar[str] = "attention_head_size"
+    layer_counts: ClassVar[tuple[str, ...]] = ()
     config_names: ClassVar[dict[str, str]] = {
         "layers": "num_hidden_layers",
         "width": "hidden_size",
@@ -96,6 +98,8 @@ class Structure(Options):
         left = nn.ModuleList([layers[number - 1] for number in kept])
         setattr(model.base_model.get_submodule(holder), name, left)
         renumber(left)
+        for name in self.layer_counts:
+            setattr(model.base_model.get_submodule(holder), name, len(left))
         self.write_config(model, layers=len(left))
 
     def outliving(self, model: PreTrainedModel) -> list[nn.Module]:

@@ -12,8 +12,8 @@ from transformers import T5EncoderModel, T5ForSequenceClassification
 from compress.anatomy.base import prunable_families
 from compress.core.errors import InputError
 from compress.prune.kept_layers import LayerPlan, keep_layers
-from compress.prune.proof import prove
-from tests.models import OWN, inputs_for, prunable, tiny, tiny_gpt2, tiny_t5
+from compress.prune.proof import prove, random_batches
+from tests.models import OWN, prunable, tiny, tiny_gpt2, tiny_t5
 
 
 @pytest.mark.parametrize("family", prunable_families())
@@ -27,9 +27,8 @@ def test_a_shallower_model_is_the_original_that_steps_over_layers(family: str, t
     assert facts["difference"]["float64"] == 0
     smaller.save_pretrained(tmp_path)
     opened = type(model).from_pretrained(tmp_path).eval()
-    inputs = inputs_for(model)
-    more = {"decoder_input_ids": inputs["input_ids"]} if family == "t5" else {}
-    assert torch.equal(opened(**inputs, **more).logits, smaller(**inputs, **more).logits)
+    for inputs in random_batches(model):
+        assert torch.allclose(opened(**inputs).logits, smaller(**inputs).logits, atol=1e-6)
 
 
 def test_gpt2_still_generates_with_its_cache() -> None:
@@ -65,7 +64,7 @@ def test_groups_of_albert_go_with_their_runs(monkeypatch: pytest.MonkeyPatch) ->
     for kept in ((1, 2, 5, 6), (5, 6, 7, 8), (3, 4)):
         prove(model, keep_layers(model, kept), LayerPlan(kept))
     assert keep_layers(model, (5, 6)).config.num_hidden_groups == 1
-    for kept in ((1, 2, 3, 4, 5, 6), (1, 4)):
+    for kept in ((1, 2, 5, 6, 7, 8), (1, 4)):
         with pytest.raises(InputError, match="cannot run the layers"):
             keep_layers(model, kept)
 
@@ -81,7 +80,7 @@ def test_wrong_layers_are_refused(kept: tuple[int, ...]) -> None:
 
 def test_a_side_of_t5_without_layers_is_refused() -> None:
     """Prevents a decoder of nothing."""
-    with pytest.raises(InputError, match=r"all 3 layers of the decoder would go .3 to 5"):
+    with pytest.raises(InputError, match=r"all 3 layers of the decoder would go .numbers 3 to 5"):
         keep_layers(tiny_t5(), (1, 2))
 
 
