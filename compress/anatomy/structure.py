@@ -116,7 +116,7 @@ def renumber(layers: nn.ModuleList) -> None:
     for number, layer in enumerate(layers):
         for part in layer.modules():
             if getattr(part, "layer_idx", None) is not None:
-                part.layer_idx = number
+                part.layer_idx = number  # type: ignore[assignment]
 
 
 def no_cross_attention(model: PreTrainedModel) -> None:
