@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from compress.anatomy.blocks import AttentionBlock, FfnBlock, features, names_of, stored_layers
-from compress.anatomy.structure import STRUCTURES, Structure, family_of, no_cross_attention
+from compress.anatomy.structure import STRUCTURES, Structure, no_cross_attention
 from compress.core.errors import InputError
+from compress.core.family import stock_family
 from compress.core.registry import Catalogue
 
 
@@ -22,7 +23,10 @@ class Anatomy(Structure):
     `config_names`: what the family's config calls its shape. `scores_lack`: what attention scores have besides
     q k^T / sqrt(e), empty when nothing; such scores cannot be compared, nor can the layers start another architecture.
     `beside`: parts of a layer that give features of heads beside q, k and v, where the model has them.
-    `relative_table`: what all layers add to their scores, one column for each head.
+    `relative_table`: what all layers add to their scores, one column for each head. `hidden_projection`: as
+    `embedding_projection`, but the embedding norm acts behind it. `drops_projection`: no projection where both spaces
+    are of one width. `hidden_tables`, `hidden_norms`, `hidden_mixes`: tables, norms and matrices of the hidden space
+    beside embeddings and layers, from the base model down.
     """
 
     embeddings: ClassVar[str]
@@ -46,6 +50,11 @@ class Anatomy(Structure):
     scores_lack: ClassVar[str] = ""
     beside: ClassVar[tuple[str, ...]] = ()
     relative_table: ClassVar[str] = ""
+    hidden_projection: ClassVar[str] = ""
+    drops_projection: ClassVar[bool] = False
+    hidden_tables: ClassVar[tuple[str, ...]] = ()
+    hidden_norms: ClassVar[tuple[str, ...]] = ()
+    hidden_mixes: ClassVar[tuple[str, ...]] = ()
 
     def projection(self, model: PreTrainedModel) -> nn.Linear | None:
         """The matrix from factorized embeddings to the width, where the model has one."""
@@ -70,6 +79,11 @@ class Anatomy(Structure):
         table = model.base_model.get_submodule(self.word_embeddings)
         assert isinstance(table, nn.Embedding)
         return table.embedding_dim
+
+    def factorized(self, model: PreTrainedModel) -> bool:
+        """Whether a projection leads from the embeddings' own space to the hidden one."""
+        held = dict(model.base_model.named_modules())
+        return any(name and name in held for name in (self.embedding_projection, self.hidden_projection))
 
     def ffn_width(self, model: PreTrainedModel) -> int:
         """Inner size of the feed-forward blocks."""
@@ -121,7 +135,7 @@ ANATOMIES: Catalogue[Anatomy] = Catalogue("anatomy", "anatomies", ("compress.ana
 
 def anatomy_of(model: PreTrainedModel) -> Anatomy:
     """The anatomy of an encoder's family. Raises InputError, naming the family, when there is none."""
-    family = family_of(model)
+    family = stock_family(model.config)
     if family not in ANATOMIES.names():
         known = ", ".join(ANATOMIES.names())
         raise InputError(f"models of the family {family!r} are not supported yet (supported: {known})")
@@ -130,7 +144,7 @@ def anatomy_of(model: PreTrainedModel) -> Anatomy:
 
 def structure_of(model: PreTrainedModel) -> Structure:
     """What can be cut of a model, encoder or not. Raises InputError, naming the family, when there is nothing."""
-    family = family_of(model)
+    family = stock_family(model.config)
     for catalogue in (ANATOMIES, STRUCTURES):
         if family in catalogue.names():
             return catalogue.get(family)()

@@ -29,6 +29,7 @@ class DistilBert(Anatomy):
     mask_dense: ClassVar[str] = "vocab_transform"
     mask_norm: ClassVar[str] = "vocab_layer_norm"
     mask_bias: ClassVar[str] = "vocab_projector.bias"
+    layer_counts: ClassVar[tuple[str, ...]] = ("n_layers",)
     head_counts: ClassVar[tuple[str, ...]] = ("n_heads",)
     head_features: ClassVar[tuple[str, ...]] = ()
     config_names: ClassVar[dict[str, str]] = {

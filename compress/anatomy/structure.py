@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from compress.anatomy.blocks import AttentionBlock, FfnBlock
 from compress.core.errors import InputError
+from compress.core.family import stock_family
 from compress.core.options import Options
 from compress.core.registry import Catalogue
 
@@ -24,7 +25,8 @@ class Structure(Options):
 
     `layers`: the list of layers. `config_names`: what the family's config calls its shape; `head_width` is in it where
     the config frees the heads from the width. `head_counts` and `head_features`: what an attention module calls its
-    number of heads and their features in all; `head_size`: its width of one head.
+    number of heads and their features in all; `head_size`: its width of one head. `layer_counts`: what the holder of
+    the layers calls their number.
     """
 
     word_embeddings: ClassVar[str]
@@ -34,6 +36,7 @@ class Structure(Options):
     head_counts: ClassVar[tuple[str, ...]] = ("num_attention_heads",)
     head_features: ClassVar[tuple[str, ...]] = ("all_head_size",)
     head_size: ClassVar[str] = "attention_head_size"
+    layer_counts: ClassVar[tuple[str, ...]] = ()
     config_names: ClassVar[dict[str, str]] = {
         "layers": "num_hidden_layers",
         "width": "hidden_size",
@@ -95,16 +98,17 @@ class Structure(Options):
         left = nn.ModuleList([layers[number - 1] for number in kept])
         setattr(model.base_model.get_submodule(holder), name, left)
         renumber(left)
+        for name in self.layer_counts:
+            setattr(model.base_model.get_submodule(holder), name, len(left))
         self.write_config(model, layers=len(left))
+
+    def outliving(self, model: PreTrainedModel) -> list[nn.Module]:
+        """Parts of layers that stay in the model when their layer goes, because other layers use them."""
+        return []
 
     def inputs(self, model: PreTrainedModel, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """What the model reads beside `ids` and `mask` `[b, s]`, so that all of its parts run."""
         return {"input_ids": ids, "attention_mask": mask}
-
-
-def family_of(model: PreTrainedModel) -> str:
-    """The family that a model's config names; of an uneven model (`compress/shapes`), that of its stock class."""
-    return str(getattr(model.config, "stock_model_type", "") or model.config.model_type)
 
 
 def renumber(layers: nn.ModuleList) -> None:
@@ -112,14 +116,14 @@ def renumber(layers: nn.ModuleList) -> None:
     for number, layer in enumerate(layers):
         for part in layer.modules():
             if getattr(part, "layer_idx", None) is not None:
-                part.layer_idx = number
+                part.layer_idx = number  # type: ignore[assignment]
 
 
 def no_cross_attention(model: PreTrainedModel) -> None:
     """Raises InputError for a decoder that also attends to an encoder, whose blocks nobody here names."""
     if getattr(model.config, "add_cross_attention", False):
         raise InputError(
-            f"this {model.config.model_type} has cross-attention (add_cross_attention), which cannot be pruned; "
+            f"this {stock_family(model.config)} has cross-attention (add_cross_attention), which cannot be pruned; "
             f"expected a model without it"
         )
 

@@ -7,6 +7,7 @@ difference, and in float32, the precision that is stored.
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -26,6 +27,7 @@ from compress.prune.slicing import planned, tied
 
 EXACT = 1e-10
 ROUNDED = 1e-4
+READ = ("input_ids", "attention_mask", "token_type_ids", "decoder_input_ids", "decoder_attention_mask")
 SHAPES = ((1, 5), (2, 12), (3, 29))
 
 
@@ -40,8 +42,8 @@ class Plan(Protocol):
         """While it is open, the original runs as if the parts were gone. It may change the original's weights."""
         ...
 
-    def states(self, hidden: Tensor) -> Tensor:
-        """What is left of the original's last states `[b, s, d]`."""
+    def outputs(self, original: PreTrainedModel, found: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What the cut leaves of the original's outputs: `states` `[b, s, d]` and what its head gives."""
         ...
 
     def folded(self, original: PreTrainedModel) -> Plan:
@@ -67,9 +69,9 @@ class MaskPlan:
 
         return masked(original, Masks(fitting(self.masks.heads), fitting(self.masks.neurons)))
 
-    def states(self, hidden: Tensor) -> Tensor:
+    def outputs(self, original: PreTrainedModel, found: dict[str, Tensor]) -> dict[str, Tensor]:
         """All of them."""
-        return hidden
+        return found
 
     @torch.no_grad()
     def folded(self, original: PreTrainedModel) -> Plan:
@@ -96,15 +98,16 @@ def prove(
     """
     plan: Plan = MaskPlan(how) if isinstance(how, Masks) else how
     before, after = _count(original), _count(smaller)
-    if after >= before:
+    shallower = structure_of(smaller).depth(smaller) < structure_of(original).depth(original)
+    if after >= before and not shallower:  # runs of a shared layer hold no parameters of their own
         raise JobError(f"nothing was pruned: {before} parameters before and {after} after; ask for more to go")
+    _same_ties(original, smaller)
     expected = plan.parameters(original)
     if after != expected:
         raise JobError(
             f"the cut left {after} parameters, and {expected} were planned; the pruned model is not to be used"
         )
-    _same_ties(original, smaller)
-    inputs = [*random_batches(original), *(_inputs(batch) for batch in batches)]
+    inputs = [*random_batches(original), *(_inputs(original, batch) for batch in batches)]
     return {
         "parameters": {"before": before, "after": after, "planned": expected},
         "difference": {
@@ -159,8 +162,7 @@ def _difference(
     worst = 0.0
     with left.without(one):
         for batch in inputs:
-            wanted, found = outputs_of(one, batch), outputs_of(two, batch)
-            wanted["states"] = left.states(wanted["states"])
+            wanted, found = left.outputs(one, outputs_of(one, batch)), outputs_of(two, batch)
             for name, value in wanted.items():
                 worst = max(worst, _apart(name, value, found.get(name), tuple(batch["input_ids"].shape), dtype, most))
     return worst
@@ -195,8 +197,14 @@ def _count(model: PreTrainedModel) -> int:
     return sum(value.numel() for value in model.parameters())
 
 
-def _inputs(batch: Batch) -> dict[str, Tensor]:
-    return {name: value for name, value in batch.items() if name in ("input_ids", "attention_mask", "token_type_ids")}
+def _inputs(model: PreTrainedModel, batch: Batch) -> dict[str, Tensor]:
+    """What a given batch has of a model's inputs, and what that lacks so that all parts run."""
+    ids = batch["input_ids"]
+    mask = batch.get("attention_mask", torch.ones_like(ids))
+    read = inspect.signature(model.forward).parameters
+    given = {name: batch[name] for name in READ if name in batch and name in read}
+    whole = {**structure_of(model).inputs(model, ids, mask), **given}
+    return {name: value.to(model.device) for name, value in whole.items()}
 
 
 def _same_ties(original: PreTrainedModel, smaller: PreTrainedModel) -> None:

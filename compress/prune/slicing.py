@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +13,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from compress.core.errors import InputError
+from compress.shapes.low_rank import LowRankLinear
 
 Side = Literal["in", "out"]
 Ties = list[tuple[str, ...]]
@@ -48,75 +50,91 @@ def cut(model: PreTrainedModel, slices: Iterable[Slice]) -> None:
 def sliced(part: nn.Module, one: Slice) -> nn.Module:
     """A new part with fewer features on one side. Raises InputError for a part of an unknown kind."""
     kind = type(part)
-    weight = getattr(part, "weight", None)
-    plain = kind in (nn.Linear, Conv1D, nn.Embedding, nn.Conv1d) or is_norm(part)
-    if not plain or not isinstance(weight, nn.Parameter) or not weight.is_floating_point():
+    plain = kind in (nn.Linear, LowRankLinear, Conv1D, nn.Embedding, nn.Conv1d) or is_norm(part)
+    if not plain or not all(value.is_floating_point() for value in part.parameters()):
         raise InputError(
             f"{one.name} is a {kind.__name__}, of which nothing can be cut; expected a plain matrix: prune before "
-            f"a model is quantized, gets adapters or is factorized into low ranks"
+            f"a model is quantized or gets adapters"
         )
-    kept = one.kept.to(weight.device)
-    axis = _axis(part, one.side)
-    left = weight.index_select(axis, kept)
+    held = dict(part.named_parameters(recurse=False))
+    name, axis = _place(part, one.side)
+    kept = one.kept.to(held[name].device)
+    left = {kind: value.clone() for kind, value in held.items() if kind != name}
+    left[name] = held[name].index_select(axis, kept)
     if one.scale is not None:
-        shape = [1] * left.dim()
+        shape = [1] * left[name].dim()
         shape[axis] = len(kept)
-        left = left * one.scale.to(left).view(shape)
-    bias = getattr(part, "bias", None)
-    if bias is not None:
-        bias = _like(bias, bias.index_select(0, kept) if one.side == "out" else bias.clone())
-    return _made(part, _like(weight, left), bias)
+        left[name] = left[name] * one.scale.to(left[name]).view(shape)
+    if "bias" in held and one.side == "out":
+        left["bias"] = held["bias"].index_select(0, kept)
+    made = _empty(part, one.name, {kind: tuple(value.shape) for kind, value in left.items()})
+    for kind_of, value in left.items():
+        setattr(made, kind_of, nn.Parameter(value.contiguous(), requires_grad=held[kind_of].requires_grad))
+    return made.train(part.training)
 
 
 def is_norm(part: nn.Module) -> bool:
-    """Whether a part scales each feature on its own: LayerNorm, or T5's norm without a shift."""
-    return isinstance(part, nn.LayerNorm) or type(part).__name__ in ("T5LayerNorm", "FusedRMSNorm", "RMSNorm")
+    """Whether a part scales each feature on its own."""
+    return type(part) is nn.LayerNorm
 
 
-def _axis(part: nn.Module, side: Side) -> int:
-    """The axis of the weight that holds a side's features: `[out, in]`, turned in Conv1D, `[rows, out]` in tables."""
+def _place(part: nn.Module, side: Side) -> tuple[str, int]:
+    """Which of its parameters holds a side's features, on which axis.
+
+    A matrix is `[out, in]`, turned in Conv1D, a table `[rows, out]`; of two thin matrices each holds a side.
+    """
+    if isinstance(part, LowRankLinear):
+        return ("up", 0) if side == "out" else ("weight", 1)
     if is_norm(part):
-        return 0
+        return "weight", 0
     if isinstance(part, nn.Embedding):
-        return 1
-    return int((side == "in") != isinstance(part, Conv1D))
+        return "weight", 1
+    return "weight", int((side == "in") != isinstance(part, Conv1D))
 
 
-def _like(old: nn.Parameter, value: Tensor) -> nn.Parameter:
-    return nn.Parameter(value.contiguous(), requires_grad=old.requires_grad)
-
-
-def _made(part: nn.Module, weight: nn.Parameter, bias: nn.Parameter | None) -> nn.Module:
-    """A module of the part's kind around new weights; nothing is drawn at random for it."""
-    shape = tuple(weight.shape)
-    made: nn.Module
+def _empty(part: nn.Module, name: str, shapes: dict[str, tuple[int, ...]]) -> nn.Module:
+    """A module of the part's kind for weights of other shapes; nothing is drawn at random for it."""
+    shape, bias = shapes["weight"], "bias" in shapes
     if isinstance(part, nn.LayerNorm):
-        made = nn.LayerNorm(shape, part.eps, bias=bias is not None, device="meta")
-    elif isinstance(part, nn.Embedding):
-        made = nn.Embedding(*shape, padding_idx=part.padding_idx, max_norm=part.max_norm, device="meta")
-    elif isinstance(part, Conv1D):
+        return nn.LayerNorm(shape, part.eps, bias=bias, device="meta")
+    if isinstance(part, nn.Embedding):
+        return nn.Embedding(*shape, padding_idx=part.padding_idx, max_norm=part.max_norm, device="meta")
+    if isinstance(part, LowRankLinear):
+        return _thin(name, shape[1], shapes["up"][0], part.rank, bias)
+    if isinstance(part, Conv1D):
         with torch.device("meta"):
-            made = Conv1D(shape[1], shape[0])
-    elif isinstance(part, nn.Linear):
-        made = nn.Linear(shape[1], shape[0], bias=bias is not None, device="meta")
-    else:
-        raise InputError(f"a {type(part).__name__} cannot be made smaller")
-    made.weight = weight
-    if bias is not None:
-        made.bias = bias
-    return made.train(part.training)
+            return Conv1D(shape[1], shape[0])
+    if isinstance(part, nn.Linear):
+        return nn.Linear(shape[1], shape[0], bias=bias, device="meta")
+    assert isinstance(part, nn.Conv1d)
+    if part.groups != 1:
+        raise InputError(f"{name} is a convolution in {part.groups} groups, of which nothing can be cut; expected one")
+    return nn.Conv1d(
+        shape[1], shape[0], part.kernel_size, part.stride, part.padding, part.dilation,  # type: ignore[arg-type]
+        bias=bias, padding_mode=part.padding_mode, device="meta",
+    )  # fmt: skip
+
+
+def _thin(name: str, inputs: int, outputs: int, rank: int, bias: bool) -> LowRankLinear:
+    if rank > min(inputs, outputs):
+        raise InputError(
+            f"{name} is a product of two matrices of rank {rank}, and {min(inputs, outputs)} of its features would be "
+            f"left; keep at least {rank}, or prune before the model is factorized"
+        )
+    return LowRankLinear(inputs, outputs, rank, bias=bias, device="meta")
 
 
 def planned(model: PreTrainedModel, slices: Sequence[Slice]) -> int:
     """Number of parameters that the model has after `cut`, by arithmetic alone; a tied one counts once."""
     counts = {id(value): value.numel() for value in model.parameters()}
-    shapes: dict[str, list[int]] = {}
+    shapes: dict[tuple[str, str], list[int]] = {}
     for one in slices:
         part = model.get_submodule(one.name)
-        weight = part.get_parameter("weight")
-        shape = shapes.setdefault(one.name, list(weight.shape))
-        shape[_axis(part, one.side)] = len(one.kept)
-        counts[id(weight)] = int(torch.tensor(shape).prod())
+        name, axis = _place(part, one.side)
+        value = part.get_parameter(name)
+        shape = shapes.setdefault((one.name, name), list(value.shape))
+        shape[axis] = len(one.kept)
+        counts[id(value)] = math.prod(shape)
         bias = getattr(part, "bias", None)
         if bias is not None and one.side == "out":
             counts[id(bias)] = len(one.kept)
