@@ -13,7 +13,7 @@ from compress.core.errors import JobError
 from compress.core.family import stock_family
 from compress.shapes.config import UnevenConfig, stock_config, uneven_config
 from compress.shapes.entry import Shapes, describe
-from compress.shapes.models import stock_class, uneven_class
+from compress.shapes.models import DRAWN, stock_class, uneven_class
 
 # Config numbers that every layer follows and nothing else does; T5's heads are free of its width.
 _FFN = ("intermediate_size", "hidden_dim", "n_inner", "d_ff")
@@ -127,6 +127,7 @@ def _move(source: PreTrainedModel, target: PreTrainedModel) -> None:
         module._parameters.update(held._parameters)
         module._buffers.update(held._buffers)
         module.training = held.training
+        setattr(module, DRAWN, True)
     if source.can_generate():
         target.generation_config = source.generation_config
     target.name_or_path = source.name_or_path

@@ -98,6 +98,14 @@ def test_weights_are_the_same_tensors_as_frozen_and_as_shared_as_before() -> Non
     assert not found.bert.embeddings.word_embeddings.weight.requires_grad
 
 
+def test_weights_are_not_drawn_again() -> None:
+    """Prevents transformers, which draws what it takes for unset, from wiping a model that was just settled."""
+    model = settle(carved("bert"))
+    expected = output(model)
+    model.init_weights()
+    assert torch.equal(output(model), expected)
+
+
 def test_a_model_in_training_stays_in_training() -> None:
     """Prevents dropout that is off for the rest of a run."""
     assert settle(carved("bert").train()).training
