@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from functools import cache
 from threading import RLock
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 from transformers import PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -66,7 +66,7 @@ def _config_class(family: str) -> type[UnevenConfig]:
         "stock_model_type": family,
         "stock": stock,
     }
-    return type(f"Uneven{stock.__name__}", (UnevenConfig, stock), body)
+    return cast(type[UnevenConfig], type(f"Uneven{stock.__name__}", (UnevenConfig, stock), body))
 
 
 def uneven_config(config: PreTrainedConfig, shapes: dict[str, Any]) -> UnevenConfig:

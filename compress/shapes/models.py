@@ -14,6 +14,7 @@ from compress.shapes.entry import apply
 from compress.shapes.low_rank import LowRankLinear
 
 _MAKING = RLock()
+DRAWN = "_is_hf_initialized"  # what transformers notes on a module whose weights are set
 
 
 class Uneven(PreTrainedModel):
@@ -36,8 +37,9 @@ class Uneven(PreTrainedModel):
     def initialize_weights(self) -> None:
         """Draw what is not set yet; transformers knows no product of two matrices."""
         for module in self.modules():
-            if isinstance(module, LowRankLinear):
+            if isinstance(module, LowRankLinear) and not getattr(module, DRAWN, False):
                 module.reset(float(getattr(self.config, "initializer_range", None) or 0.02))
+                setattr(module, DRAWN, True)
         super().initialize_weights()
 
 

@@ -37,6 +37,8 @@ from tests.models import HEADS, batch
 from tests.quantize.forms import LABELS, LONGEST, model_of, named, rows_of, tokenizer_of
 from tests.shapes.carved import ENCODERS, carve, carved, inputs_for, output
 
+# What has to trace or convert a model does so for one family in the default run.
+SOME = [name if name == "bert" else pytest.param(name, marks=pytest.mark.slow) for name in ENCODERS]
 CLASSIFY = "AutoModelForSequenceClassification"
 
 
@@ -87,7 +89,7 @@ def test_it_loads_as_a_start_under_its_own_and_under_a_new_head(bert: Path) -> N
     assert isinstance(other.model, Uneven) and all("classifier" in name for name in other.missing)
 
 
-@pytest.mark.parametrize("family", ENCODERS)
+@pytest.mark.parametrize("family", SOME)
 def test_onnx_gives_what_eager_gives(family: str, tmp_path: Path) -> None:
     """Prevents an exported graph with stock numbers of heads; the exporter itself compares at six shapes."""
     model = settle(carve(model_of(family, "classify", layers=2)))
@@ -96,6 +98,7 @@ def test_onnx_gives_what_eager_gives(family: str, tmp_path: Path) -> None:
     assert facts["difference_from_eager"] < 1e-5
 
 
+@pytest.mark.slow
 def test_openvino_gives_what_eager_gives(tmp_path: Path) -> None:
     """Prevents an IR of another function."""
     pytest.importorskip("openvino")
@@ -104,7 +107,7 @@ def test_openvino_gives_what_eager_gives(tmp_path: Path) -> None:
     assert Openvino().export(model, batches, LONGEST, tmp_path)["difference_from_eager"] < 1e-4
 
 
-@pytest.mark.parametrize("family", ENCODERS)
+@pytest.mark.parametrize("family", SOME)
 def test_int8_by_torch_comes_back_as_it_was(family: str, tmp_path: Path) -> None:
     """Prevents a rebuilt int8 student of stock shapes, and products of two matrices that stay float."""
     model = settle(carve(model_of(family, "classify", layers=2)))

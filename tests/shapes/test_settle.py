@@ -55,6 +55,12 @@ def test_neurons_cut_alike_in_all_layers_are_stock(family: str, written: bool, t
     assert torch.equal(output(again.eval()), expected)
 
 
+def test_settling_twice_is_settling_once() -> None:
+    """Prevents a second copy of a model in memory wherever two parts of the house both make sure."""
+    found = settle(carved("bert"))
+    assert settle(found) is found
+
+
 def test_a_second_cut_is_written_over_the_first(tmp_path: Path) -> None:
     """Prevents pruning twice from keeping the shapes of the first time."""
     model = settle(carved("bert"))
@@ -90,6 +96,14 @@ def test_weights_are_the_same_tensors_as_frozen_and_as_shared_as_before() -> Non
     assert all(before[name] is value for name, value in found.named_parameters())
     assert found.cls.predictions.decoder.weight is found.bert.embeddings.word_embeddings.weight
     assert not found.bert.embeddings.word_embeddings.weight.requires_grad
+
+
+def test_weights_are_not_drawn_again() -> None:
+    """Prevents transformers, which draws what it takes for unset, from wiping a model that was just settled."""
+    model = settle(carved("bert"))
+    expected = output(model)
+    model.init_weights()
+    assert torch.equal(output(model), expected)
 
 
 def test_a_model_in_training_stays_in_training() -> None:
