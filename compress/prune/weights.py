@@ -3,7 +3,7 @@
 What this gains, honestly: no speed and no memory. A dense file stores a zero in full and a dense kernel multiplies by
 it. What was tried with this stack (one thread, AMD EPYC with VNNI and without AMX, matrices of 768 x 3072):
 
-- OpenVINO 2026.4 has CPU_SPARSE_WEIGHTS_DECOMPRESSION_RATE. It is for int8 weights on CPUs with AMX. Here int8 graphs of
+- OpenVINO 2026.4 has CPU_SPARSE_WEIGHTS_DECOMPRESSION_RATE, for int8 weights on CPUs with AMX. Here int8 graphs of
   0, 80 and 95 % zeros and of 2:4 ran the same kernel (brgemm_avx512_I8) in the same time, with the option and without
   (18 ms for 128 rows). On a CPU with AMX it may do more; that was not measured.
 - ONNX Runtime 1.31 reads sparse initializers and makes them dense as it loads: the same time at 50 and 90 % zeros
