@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel
 
+from compress.core.errors import Fault
 from compress.core.options import Options
 from compress.core.registry import Catalogue
 from compress.importance.base import Evidence, Importance
@@ -42,6 +44,14 @@ class Change:
 
 class Pruner(Options):
     """Base of every pruner; its fields say how much goes."""
+
+    def files(self) -> list[Path]:
+        """Local files whose content decides the result."""
+        return []
+
+    def preflight(self) -> list[Fault]:
+        """Faults that can be seen before anything is spent, by path below this pruner."""
+        return []
 
     @abstractmethod
     def cut(self, job: Job) -> Change:
