@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from transformers import PreTrainedModel
 
+from compress.core.errors import Fault
 from compress.core.options import Options
 from compress.core.registry import Catalogue
 from compress.importance.base import Evidence, Importance
@@ -66,6 +68,14 @@ class Pruner(Options):
     def decided(self) -> bool:
         """Whether its own fields say how much goes; a step's target decides otherwise."""
         return True
+
+    def files(self) -> list[Path]:
+        """Local files whose content decides the result."""
+        return []
+
+    def preflight(self) -> list[Fault]:
+        """Faults that can be seen before anything is spent, by path below this pruner."""
+        return []
 
 
 PRUNERS: Catalogue[Pruner] = Catalogue("pruner", "pruners", ("compress.prune",))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
+from transformers import PreTrainedModel
 
 Floats = NDArray[np.float64]
 Knots = tuple[tuple[int, float], ...]
@@ -33,7 +34,8 @@ class Timing:
         return {"ms": _short(self.milliseconds), "speedup": _short(self.ratio), "interval": spread}
 
 
-Timer = Callable[[Sequence[Any]], list[Timing]]  # times models side by side, each against one reference
+# Models that read one tokenizer's tokens, timed side by side, each against the same reference.
+Timer = Callable[[Sequence[PreTrainedModel], Any], list[Timing]]
 
 
 @dataclass(frozen=True)
