@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from compress.anatomy.blocks import AttentionBlock, FfnBlock, features, names_of, stored_layers
-from compress.anatomy.structure import STRUCTURES, Structure, no_cross_attention
+from compress.anatomy.structure import STRUCTURES, Structure, family_of, no_cross_attention
 from compress.core.errors import InputError
 from compress.core.registry import Catalogue
 
@@ -121,7 +121,7 @@ ANATOMIES: Catalogue[Anatomy] = Catalogue("anatomy", "anatomies", ("compress.ana
 
 def anatomy_of(model: PreTrainedModel) -> Anatomy:
     """The anatomy of an encoder's family. Raises InputError, naming the family, when there is none."""
-    family = str(model.config.model_type)
+    family = family_of(model)
     if family not in ANATOMIES.names():
         known = ", ".join(ANATOMIES.names())
         raise InputError(f"models of the family {family!r} are not supported yet (supported: {known})")
@@ -130,7 +130,7 @@ def anatomy_of(model: PreTrainedModel) -> Anatomy:
 
 def structure_of(model: PreTrainedModel) -> Structure:
     """What can be cut of a model, encoder or not. Raises InputError, naming the family, when there is nothing."""
-    family = str(model.config.model_type)
+    family = family_of(model)
     for catalogue in (ANATOMIES, STRUCTURES):
         if family in catalogue.names():
             return catalogue.get(family)()

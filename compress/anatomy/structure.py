@@ -102,6 +102,11 @@ class Structure(Options):
         return {"input_ids": ids, "attention_mask": mask}
 
 
+def family_of(model: PreTrainedModel) -> str:
+    """The family that a model's config names; of an uneven model (`compress/shapes`), that of its stock class."""
+    return str(getattr(model.config, "stock_model_type", "") or model.config.model_type)
+
+
 def renumber(layers: nn.ModuleList) -> None:
     """Attentions that keep a cache know the number of their layer; give them those of the places where they stand."""
     for number, layer in enumerate(layers):
