@@ -18,7 +18,7 @@ from compress.importance.base import IMPORTANCES, Evidence, Importance
 from compress.prune.allot import Unit
 from compress.prune.base import Change, Job, Pruner, Spread
 from compress.prune.latency import Timer
-from compress.prune.masking import MaskPruner, amounts, cut_chosen, cut_parts, scored, units_of
+from compress.prune.masking import MaskPruner, amounts, cut_chosen, cut_parts, scored_units
 from compress.prune.search import Reached, TimeSearch, to_parameters
 from compress.prune.slicing import planned
 from compress.prune.target import Target
@@ -138,7 +138,7 @@ def _cut(
         if target is None:
             return cut_parts(job, pruners)
         kinds = [pruner.kind for pruner in pruners]
-        units = units_of(job.model, scored(job, kinds), kinds, job.multiple)
+        units = scored_units(job, kinds)
     settled = {unit.names: count for pruner in pruners if pruner.decided() for unit, count in amounts(job, units, pruner)}
     units = [_only(unit, settled[unit.names]) if unit.names in settled else unit for unit in units]
     if target.timed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -160,9 +161,24 @@ def masks_of(units: Sequence[Unit], counts: Sequence[int]) -> Masks:
     return masks
 
 
-def scored(job: Job, kinds: Sequence[str]) -> Scores:
-    """The importance of heads and neurons, both at once."""
-    return job.importance.score(job.model, frozenset(kinds), job.evidence)
+def scored_units(job: Job, kinds: Sequence[str]) -> list[Unit]:
+    """What can be chosen, by the importance of heads and neurons, both scored at once."""
+    units = units_of(job.model, job.importance.score(job.model, frozenset(kinds), job.evidence), kinds, job.multiple)
+    return units if job.importance.one_unit else levelled(units)
+
+
+def levelled(units: Sequence[Unit]) -> list[Unit]:
+    """Scores scaled by kind, so that a parameter of a head counts as much as one of a neuron, on the average.
+
+    The norm of a head's matrices cannot be held against that of a neuron's vectors: all of one kind would go first.
+    """
+    found = []
+    for kind in dict.fromkeys(unit.kind for unit in units):
+        own = [unit for unit in units if unit.kind == kind]
+        total = sum(float(unit.scores.abs().sum()) for unit in own)
+        scale = sum(unit.costs[-1] for unit in own) / total if total > 0 else 1.0
+        found += [replace(unit, scores=unit.scores * scale) for unit in own]
+    return found
 
 
 def cut_parts(job: Job, pruners: Sequence[MaskPruner]) -> Change:
@@ -171,7 +187,7 @@ def cut_parts(job: Job, pruners: Sequence[MaskPruner]) -> Change:
     Raises InputError when nothing would go or more than there is, and for a family that cannot be pruned.
     """
     kinds = [pruner.kind for pruner in pruners]
-    units = units_of(job.model, scored(job, kinds), kinds, job.multiple)
+    units = scored_units(job, kinds)
     chosen = [pair for pruner in pruners for pair in amounts(job, units, pruner)]
     return cut_chosen(job, [unit for unit, _ in chosen], [count for _, count in chosen])
 
@@ -186,7 +202,7 @@ def amounts(job: Job, units: Sequence[Unit], pruner: MaskPruner) -> list[tuple[U
 
 def cut_chosen(job: Job, units: Sequence[Unit], counts: Sequence[int]) -> Change:
     """The model with the best `counts` of each unit, its masks tuned where the job asks for it, proven and settled."""
-    masks = masks_of(units, counts)
+    masks = job.importance.refine(job.model, masks_of(units, counts), job.evidence)
     tuned: dict[str, Any] = {}
     if job.tune:
         masks, tuned = tune(job.model, masks, job.evidence)
