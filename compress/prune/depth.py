@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 from pydantic import Field, model_validator
-from transformers import PreTrainedModel
 
 from compress.anatomy.base import structure_of
-from compress.anatomy.blocks import stored_layers
+from compress.anatomy.blocks import names_of, stored_layers
 from compress.core.errors import InputError
 from compress.prune.base import PRUNERS, Change, Job, Pruner
 from compress.prune.kept_layers import LayerPlan, keep_layers
@@ -46,33 +46,31 @@ class Depth(Pruner):
         if len(kept) == depth and sorted(kept) == list(range(1, depth + 1)):
             raise InputError(f"depth: all {depth} layers stay, so nothing is pruned; ask for more to go")
         smaller = keep_layers(job.model, kept)
-        batches = job.evidence.batches[:PROVEN_ON]
-        facts: dict[str, Any] = {"layers": {"before": depth, "kept": kept}}
-        if ties(job.model, kept):
-            facts["proof"] = "the weights of runs that stay are those of the runs that go; only their number changed"
-        else:
-            facts["proof"] = prove(job.model, smaller, LayerPlan(tuple(kept)), batches)
-        return Change(settle(smaller), job.tokenizer, facts)
+        proof = prove(job.model, smaller, LayerPlan(tuple(kept)), job.evidence.batches[:PROVEN_ON])
+        return Change(settle(smaller), job.tokenizer, {"layers": {"before": depth, "kept": kept}, "proof": proof})
 
     def _best(self, job: Job, depth: int) -> list[int]:
-        """The layers that stay, by their scores; runs of one stored layer count the same, and the last of them go."""
-        assert self.ratio is not None
-        count = max(depth - max(round(self.ratio * depth), 0), 0)
-        if count in (0, depth):
-            raise InputError(
-                f"depth: a ratio of {self.ratio:g} of {depth} layers leaves {count}; nearest is "
-                f"{max(1, min(depth - 1, count))} ({1 - max(1, min(depth - 1, count)) / depth:.2f})"
-            )
+        """The layers that stay, by their scores; an encoder and a decoder lose the same share each."""
         scores = job.importance.score(job.model, frozenset({"layers"}), job.evidence).layers
         assert scores is not None, "a criterion of layers gives scores of layers"
+        names = names_of(job.model)
         layers = structure_of(job.model).layer_list(job.model)
         stored = stored_layers(layers)
         by_run = [float(scores[stored.index(layer)]) for layer in layers]
-        return sorted(sorted(range(1, depth + 1), key=lambda number: (-by_run[number - 1], number))[:count])
+        stacks: dict[bool, list[int]] = {}
+        for number, layer in enumerate(layers, start=1):
+            stacks.setdefault("decoder" in names[layer].split("."), []).append(number)
+        return sorted(number for stack in stacks.values() for number in self._of_stack(stack, by_run))
 
-
-def ties(model: PreTrainedModel, kept: list[int]) -> bool:
-    """Whether every layer that goes also runs at a place that stays, so that no parameter goes."""
-    layers = structure_of(model).layer_list(model)
-    left = {id(layers[number - 1]) for number in kept if 1 <= number <= len(layers)}
-    return all(id(layer) in left for layer in layers)
+    def _of_stack(self, numbers: Sequence[int], by_run: Sequence[float]) -> list[int]:
+        """Those that stay of one stack; runs of one stored layer count the same, and the last of them go."""
+        assert self.ratio is not None
+        depth = len(numbers)
+        count = depth - round(self.ratio * depth)
+        if count in (0, depth):
+            least = max(1, min(depth - 1, count))
+            raise InputError(
+                f"depth: a ratio of {self.ratio:g} of {depth} layers leaves {count}; nearest is to keep {least} "
+                f"(a ratio of {1 - least / depth:.2f})"
+            )
+        return sorted(numbers, key=lambda number: (-by_run[number - 1], number))[:count]

@@ -7,9 +7,9 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from compress.anatomy.base import structure_of
+from compress.anatomy.base import Anatomy, structure_of
 from compress.core.errors import InputError
-from compress.prune.allot import Unit, nearest
+from compress.prune.allot import nearest
 from compress.prune.base import PRUNERS, Change, Job, Pruner
 from compress.prune.kept_units import UnitPlan, keep_units
 from compress.prune.masking import units_of
@@ -35,6 +35,9 @@ class Width(Pruner):
     def cut(self, job: Job) -> Change:
         """Raises InputError where nothing would go, for layers of different heads, and for families without a width."""
         model, structure = job.model, structure_of(job.model)
+        if not isinstance(structure, Anatomy):
+            family = model.config.model_type
+            raise InputError(f"width: that of a {family} cannot be cut; use heads, ffn, depth or vocab, or an encoder")
         scores = job.importance.score(model, self.reads, job.evidence)
         units = units_of(model, scores, ["heads"], job.multiple)
         width = structure.width(model)
@@ -50,14 +53,11 @@ class Width(Pruner):
         heads = {name: _best(unit.scores, min(count, len(unit.scores))) for unit in units for name in unit.names}
         smaller = keep_units(model, hidden, heads)
         proof = prove(model, smaller, UnitPlan(hidden, heads), job.evidence.batches[:PROVEN_ON])
-        before = [_heads(units), count]
-        return Change(settle(smaller), job.tokenizer, {"width": [width, left], "heads": before, "proof": proof})
+        facts = {"width": [width, left], "heads": [units[0].counts[-1], count], "proof": proof}
+        return Change(settle(smaller), job.tokenizer, facts)
 
 
 def _best(scores: Tensor, count: int) -> Tensor:
     """Indices of the best, ascending."""
     return scores.sort(descending=True, stable=True).indices[:count].sort().values
 
-
-def _heads(units: list[Unit]) -> int:
-    return units[0].counts[-1]

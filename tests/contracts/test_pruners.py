@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub.errors import StrictDataclassFieldValidationError
 from pydantic import ValidationError
 from transformers import PreTrainedModel
 
@@ -19,6 +20,7 @@ from compress.prune.api import Pruned, prune_model
 from compress.prune.base import PRUNERS, Pruner
 from tests.models import batch, prunable
 
+LOUD = (AttributeError, StrictDataclassFieldValidationError)  # what a stock class says of uneven shapes
 ASKED: dict[str, dict[str, Any]] = {
     "heads": {"ratio": 0.5},
     "ffn": {"ratio": 0.5},
@@ -70,7 +72,7 @@ def test_smaller_proven_and_loaded_again(name: str, family: str, tmp_path: Path)
     found = attempted(name, model)
     assert all(torch.equal(kept[key], value) for key, value in model.state_dict().items())
     if isinstance(found, str):
-        assert ";" in found and family in found, found  # what came, what to do
+        assert family in found and (";" in found or "supported" in found), found  # what came, what to do
         return
     facts = found.facts["parameters"]
     assert facts == {"before": before, "after": parameters(found.model)}
@@ -101,8 +103,7 @@ def test_uneven_layers_open_through_the_auto_classes(family: str, tmp_path: Path
     from transformers import AutoModelForSequenceClassification
 
     model = prunable(family)
-    depth = len({block for block in range(model.config.num_hidden_layers)})
-    shares = [0.5 if number % 2 else 0.0 for number in range(depth)]
+    shares = [0.5 if number % 2 else 0.0 for number in range(model.config.num_hidden_layers)]
     what: list[Pruner] = [asked("ffn", ratio=None, ratios=shares)]
     if family != "mpnet":  # whose layers share one table of positions
         what.append(asked("heads", ratio=None, ratios=shares[::-1]))
@@ -113,5 +114,5 @@ def test_uneven_layers_open_through_the_auto_classes(family: str, tmp_path: Path
     opened = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
     with torch.no_grad():
         assert torch.equal(opened(**inputs(model)).logits, found.model.eval()(**inputs(model)).logits)
-    with pytest.raises((ValueError, RuntimeError, TypeError, KeyError, AttributeError)):
+    with pytest.raises(LOUD, match="import compress before this is opened|is a per-layer attribute"):
         type(model).from_pretrained(tmp_path)
