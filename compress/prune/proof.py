@@ -99,12 +99,12 @@ def prove(
     shallower = structure_of(smaller).depth(smaller) < structure_of(original).depth(original)
     if after >= before and not shallower:  # runs of a shared layer hold no parameters of their own
         raise JobError(f"nothing was pruned: {before} parameters before and {after} after; ask for more to go")
+    _same_ties(original, smaller)
     expected = plan.parameters(original)
     if after != expected:
         raise JobError(
             f"the cut left {after} parameters, and {expected} were planned; the pruned model is not to be used"
         )
-    _same_ties(original, smaller)
     inputs = [*random_batches(original), *(_inputs(batch) for batch in batches)]
     return {
         "parameters": {"before": before, "after": after, "planned": expected},

@@ -243,7 +243,7 @@ def test_other_families_are_refused_by_name() -> None:
         vocab_size=20, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, pad_token_id=0,
         bos_token_id=1, eos_token_id=2,
     )  # fmt: skip
-    with pytest.raises(InputError, match="family 'llama' cannot be pruned yet .*gpt2"):
+    with pytest.raises(InputError, match=r"family 'llama' cannot be pruned yet .*gpt2"):
         cut_masked(LlamaForCausalLM(config), Masks({}, {}))
 
 

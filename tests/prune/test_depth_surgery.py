@@ -81,7 +81,7 @@ def test_wrong_layers_are_refused(kept: tuple[int, ...]) -> None:
 
 def test_a_side_of_t5_without_layers_is_refused() -> None:
     """Prevents a decoder of nothing."""
-    with pytest.raises(InputError, match="all 3 layers of the decoder would go .3 to 5"):
+    with pytest.raises(InputError, match=r"all 3 layers of the decoder would go .3 to 5"):
         keep_layers(tiny_t5(), (1, 2))
 
 

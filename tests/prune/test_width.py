@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +70,13 @@ def test_a_narrower_folder_opens_as_stock(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def others(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def others(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A function that changes what the tiny models of a family are."""
 
     def change(family: str, **options: Any) -> None:
         monkeypatch.setitem(OWN, family, {**OWN.get(family, {}), **options})
 
-    yield change
+    return change
 
 
 @pytest.mark.parametrize(
@@ -143,8 +142,8 @@ def test_the_width_of_embeddings_is_refused_where_it_hides_the_projection() -> N
 def test_decoders_and_unknown_heads_are_refused() -> None:
     """Prevents a width that is cut in part."""
     for model in (tiny_gpt2(layers=1), tiny_t5()):
-        with pytest.raises(InputError, match="width of .* cannot be cut; expected an encoder"):
+        with pytest.raises(InputError, match=r"width of .* cannot be cut; expected an encoder"):
             keep_units(model, UNITS, heads_of(model))
     model = BertForPreTraining(KINDS["bert"](vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=4))
-    with pytest.raises(InputError, match="width of .* cannot be cut|two layers before"):
+    with pytest.raises(InputError, match=r"width of .* cannot be cut|two layers before"):
         keep_units(model, UNITS, heads_of(model))
