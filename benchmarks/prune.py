@@ -55,7 +55,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--teacher", required=True, help="folder of a BERT that is fine-tuned on the data")
     parser.add_argument("--data", type=Path, required=True, help="folder with train.jsonl and dev.jsonl")
-    parser.add_argument("--torch-pruning", type=Path, help="folder that torch-pruning 1.6.1 is installed in, for part b")
+    parser.add_argument(
+        "--torch-pruning", type=Path, help="folder that torch-pruning 1.6.1 is installed in, for part b"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--out", type=Path, default=ROOT / "runs")

@@ -168,9 +168,9 @@ def cell(measures: Path, name: str, batch: int) -> Row:
 
 def run_c(options: Options) -> None:
     """BERT-base's shape with random weights: what stays does not matter to its speed."""
-    from benchmarks.shapes import CORPUS, Shape, make_corpus, make_model
-
     import yaml
+
+    from benchmarks.shapes import CORPUS, Shape, make_corpus, make_model
 
     out = options.out / "prune-c"
     base = make_model(Shape("bert-base", "bert", options.layers, 768, 12, 3072), out / "bert-base", make_corpus(out))

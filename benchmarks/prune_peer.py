@@ -61,7 +61,9 @@ def _saved(options: argparse.Namespace, share: float, folder: Path) -> Path:
         settle(loaded.model), loaded.tokenizer, writer.open(), task=corpus.task, labels=corpus.labels,
         max_length=loaded.max_length, golden_rows=corpus.texts("dev")[:4],
     )  # fmt: skip
-    return writer.commit({"kind": "Model", "step": "torch-pruning", "key": f"{share:.2f}", "about": about, "measured": {}})
+    return writer.commit(
+        {"kind": "Model", "step": "torch-pruning", "key": f"{share:.2f}", "about": about, "measured": {}}
+    )
 
 
 def cut(model: Any, share: float, installed: str) -> None:
@@ -81,7 +83,9 @@ def cut(model: Any, share: float, installed: str) -> None:
         for attention in layers
         for linear in (attention.query, attention.key, attention.value)
     }
-    embeddings = [part for part in body.embeddings.modules() if isinstance(part, torch.nn.Embedding | torch.nn.LayerNorm)]
+    embeddings = [
+        part for part in body.embeddings.modules() if isinstance(part, torch.nn.Embedding | torch.nn.LayerNorm)
+    ]
     kept = [model.classifier, *embeddings, *([body.pooler.dense] if body.pooler is not None else [])]
     inputs = {"input_ids": torch.ones(2, 8, dtype=torch.long), "attention_mask": torch.ones(2, 8, dtype=torch.long)}
     pruner = tp.pruner.BasePruner(

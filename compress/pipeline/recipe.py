@@ -136,7 +136,9 @@ def _check_refs(name: str, step: Step, seen: dict[str, Step | None], raw: dict[s
             hint = "" if later else did_you_mean(target, seen)
             why = "stands below; a step may use only what stands above it" if later else f"is not a step above{hint}"
             faults.append(Fault(place, f"{value} {why}"))
-        elif (source := seen[target]) is not None and (why := _unfit(value, source, mark)):
+        elif (source := seen[target]) is not None and (
+            why := _unfit(value, source, mark) or step.objection(path, source)
+        ):
             faults.append(Fault(place, why))
 
 

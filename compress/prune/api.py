@@ -22,6 +22,7 @@ from compress.prune.masking import MaskPruner, amounts, cut_chosen, cut_parts, s
 from compress.prune.search import Reached, TimeSearch, to_parameters
 from compress.prune.slicing import planned
 from compress.prune.target import Target
+from compress.shapes.low_rank import LowRankLinear
 
 LAYERS_BY = "similarity"
 EvidenceOf = Callable[[Any], Evidence]  # of a tokenizer: `vocab` changes the one that texts are read with
@@ -29,7 +30,7 @@ EvidenceOf = Callable[[Any], Evidence]  # of a tokenizer: `vocab` changes the on
 
 @dataclass
 class Pruned:
-    """A smaller model, proven, settled, with the tokenizer that belongs to it. facts: what was done, for the manifest."""
+    """A smaller model, proven and settled, with its tokenizer. facts: what was done, for the manifest."""
 
     model: PreTrainedModel
     tokenizer: Any
@@ -94,7 +95,9 @@ def check(what: Sequence[Pruner], by: Importance, tune: bool, target: Target | N
             "target: nothing is left for it to decide; have `heads: {}` or `ffn: {}` without a ratio in `what`"
         )
     if target is not None and "weights" in names:
-        faults.append("target: zeros among the weights save neither parameters nor time; prune `weights` in a step after")
+        faults.append(
+            "target: zeros among the weights save neither parameters nor time; prune `weights` in a step after"
+        )
     if tune and not any(isinstance(pruner, MaskPruner) for pruner in what):
         faults.append("tune: tunes the masks of heads and neurons, and `what` has neither; leave it out")
     for pruner in what:
@@ -131,6 +134,7 @@ def _cut(
     job: Job, group: Sequence[Pruner], target: Target | None, reference: int, timer: Timer | None, reporter: Reporter
 ) -> Change:
     """What one group does to the model."""
+    _refuse_products(job.model, group)
     pruners = [pruner for pruner in group if isinstance(pruner, MaskPruner)]
     with reporter.progress(f"prune {' and '.join(pruner.registered_name for pruner in group)}", None):
         if not pruners:
@@ -139,7 +143,9 @@ def _cut(
             return cut_parts(job, pruners)
         kinds = [pruner.kind for pruner in pruners]
         units = scored_units(job, kinds)
-    settled = {unit.names: count for pruner in pruners if pruner.decided() for unit, count in amounts(job, units, pruner)}
+    settled = {
+        unit.names: count for pruner in pruners if pruner.decided() for unit, count in amounts(job, units, pruner)
+    }
     units = [_only(unit, settled[unit.names]) if unit.names in settled else unit for unit in units]
     if target.timed:
         assert timer is not None
@@ -152,6 +158,19 @@ def _cut(
     if "planned" in reached.facts and got != reached.facts["planned"]:
         raise JobError(f"target: {reached.facts['planned']} parameters were planned, and the result has {got}")
     return replace(change, facts={**change.facts, "target": reached.facts})
+
+
+def _refuse_products(model: PreTrainedModel, group: Sequence[Pruner]) -> None:
+    """Raises InputError for a factorized model, in whose thin matrices no head or neuron has a row of its own."""
+    if not group[0].reads - {"layers"}:
+        return
+    thin = [name for name, part in model.named_modules() if isinstance(part, LowRankLinear)]
+    if thin:
+        names = " and ".join(pruner.registered_name for pruner in group)
+        raise InputError(
+            f"{names}: {thin[0]} is a product of two thin matrices, of which no head or neuron can be cut; prune before "
+            f"`factorize: low_rank`"
+        )
 
 
 def _only(unit: Unit, count: int) -> Unit:

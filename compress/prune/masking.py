@@ -34,7 +34,9 @@ class MaskPruner(Pruner):
     order: ClassVar[int] = 40
     kind: ClassVar[str]
 
-    ratio: float | None = Field(None, gt=0, lt=1, description="share that goes, over all layers; null: as `target` says")
+    ratio: float | None = Field(
+        None, gt=0, lt=1, description="share that goes, over all layers; null: as `target` says"
+    )
     ratios: list[float] | None = Field(
         None, min_length=1, description="share that goes of each layer, from the first; 0 leaves a layer as it is"
     )

@@ -87,7 +87,7 @@ class TimeSearch:
             rank = (self._meets(timing), -reached if self._meets(timing) else reached)
             if best is None or rank > best[0]:
                 best = (rank, counts, timing)
-            if 1 <= reached <= OVERSHOT or predicted <= self._least() and reached < 1:
+            if 1 <= reached <= OVERSHOT or (predicted <= self._least() and reached < 1):
                 break
             budget = max(budget * reached, self._least())
         assert best is not None
@@ -123,8 +123,9 @@ class TimeSearch:
             )
         if whole <= self.allowed:
             raise InputError(
-                f"target: {self._asked()} is met already: the model takes {whole:.3g} ms, {self.reference / whole:.2f}x "
-                f"the reference's speed; nothing would go"
+                f"target: {self._asked()} is met already: the model takes {whole:.3g} ms,"
+                f" {self.reference / whole:.2f}x "
+                "the reference's speed; nothing would go"
             )
 
     def _asked(self) -> str:
@@ -146,7 +147,9 @@ class TimeSearch:
     def _uniform(self, shape: Shape) -> PreTrainedModel:
         """The model with arbitrary parts gone, at most the shape's counts in every layer."""
         most = {"heads": shape.heads, "neurons": shape.neurons}
-        return self._cut([max([n for n in unit.counts if n <= most[unit.kind]] or [unit.counts[0]]) for unit in self.units])
+        return self._cut(
+            [max([n for n in unit.counts if n <= most[unit.kind]] or [unit.counts[0]]) for unit in self.units]
+        )
 
     def _cut(self, counts: Sequence[int]) -> PreTrainedModel:
         masks: Masks = masks_of(self.units, counts)
@@ -158,8 +161,8 @@ class TimeSearch:
         met = self._meets(timing)
         if not met:
             self.reporter.warn(
-                f"target: {self._asked()} was missed: measured {timing.milliseconds:.3g} ms, {timing.ratio:.2f}x, after "
-                f"{len(tried)} corrections; run it on a quieter machine, or ask for a little more"
+                f"target: {self._asked()} was missed: measured {timing.milliseconds:.3g} ms, {timing.ratio:.2f}x,"
+                f" after {len(tried)} corrections; run it on a quieter machine, or ask for a little more"
             )
         return {
             "aim": self.target.aim, "allowed_ms": _short(self.allowed), "reference_ms": _short(self.reference),

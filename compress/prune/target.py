@@ -96,7 +96,7 @@ class Target(Options):
         return int(wanted * reference) if wanted < 1 else int(wanted)
 
     def milliseconds_of(self, reference: float) -> float:
-        """The time that `latency` or `speedup` allows. reference: time in ms of the model that it is a speed-up over."""
+        """The time that `latency` or `speedup` allows. reference: ms of the model that it is a speed-up over."""
         if self.latency is not None:
             return milliseconds(self.latency)
         assert self.speedup is not None, "a counted target has no time"

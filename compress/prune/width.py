@@ -24,7 +24,7 @@ class Width(Pruner):
     """The hidden size, with the heads of every layer in the same ratio, so that a stock model is what is left.
 
     Embeddings, norms, every matrix and the head lose the same units. This hurts more than any other cut (a norm takes
-    its statistics over fewer units) and wants recovery by `distill`. Neurons of the feed-forwards stay: `ffn` cuts them.
+    its statistics over fewer units) and wants recovery by `distill`. Neurons of feed-forwards stay: `ffn` cuts them.
     """
 
     order: ClassVar[int] = 30
@@ -60,4 +60,3 @@ class Width(Pruner):
 def _best(scores: Tensor, count: int) -> Tensor:
     """Indices of the best, ascending."""
     return scores.sort(descending=True, stable=True).indices[:count].sort().values
-

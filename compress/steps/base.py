@@ -68,6 +68,10 @@ class Step(Options):
         """Faults that can be seen before anything is spent: files that are not there, columns that are missing."""
         return []
 
+    def objection(self, option: str, source: Step) -> str:
+        """Why what the step `source` writes makes no sense as this `option`; empty when it does."""
+        return ""
+
     @abstractmethod
     def run(self, context: Context) -> None:
         """Do the work and write the artifact's files into `context.out`."""

@@ -10,12 +10,13 @@ import torch
 from pydantic import Field, model_validator
 from torch import nn
 
-from compress.core.errors import Fault, InputError
+from compress.core.errors import Fault
 from compress.core.options import Choice, CorpusRef, ModelSource
 from compress.distill.distillation import Distillation
 from compress.importance.base import IMPORTANCES, Evidence, Importance
 from compress.prune.api import Pruned, check, prune_model
 from compress.prune.base import PRUNERS, Pruner, Spread
+from compress.prune.coverage import coverage
 from compress.prune.target import Target
 from compress.steps.base import STEPS, Context, Step
 from compress.steps.compare import Opened
@@ -39,7 +40,8 @@ class Prune(Step):
     then weights. A schedule is a chain of these steps with `distill` steps between them, each of which recovers
     (`student: {checkpoint: {name: $small}}`). The result is proven equal to the original under masks, and the saved
     folder to the result.
-    `measured` holds the dev metric and the parameters before and after; `about.pruned` what was kept, and the proof.
+    `measured` holds the dev metric and the parameters before and after, for a vocabulary the share of dev that is read
+    otherwise or unknown; `about.pruned` what was kept, and the proof.
     """
 
     kind: ClassVar[str] = "Model"
@@ -59,10 +61,7 @@ class Prune(Step):
     )
     multiple: int = Field(8, ge=1, description="features that a layer keeps are a multiple of it")
     samples: int = Field(2048, ge=1, description="training rows that the criterion and the tuning look at")
-    target: Target | None = Field(
-        None, description="how much of heads, ffn and depth goes, where they name no ratio",
-        examples=[],
-    )  # fmt: skip
+    target: Target | None = Field(None, description="decides how much of heads and ffn goes, where they have no ratio")
     of: ModelSource | None = Field(
         None, description="the model that shares and speed-ups of `target` are relative to; null: `model`"
     )
@@ -91,6 +90,17 @@ class Prune(Step):
             faults += [Fault(f"{place}.{fault.path}", fault.message) for fault in pruner.preflight()]
         return faults
 
+    def objection(self, option: str, source: Step) -> str:
+        """A model whose matrices are products of two, of which no head or neuron can be cut."""
+        method = getattr(getattr(source, "method", None), "registered_name", "")
+        cuts = [pruner.registered_name for pruner in self.what if pruner.reads - {"layers"}]
+        if option != "model" or (source.registered_name, method) != ("factorize", "low_rank") or not cuts:
+            return ""
+        return (
+            f"low_rank has made products of two thin matrices, of which {' and '.join(cuts)} can cut nothing; let "
+            f"`prune` come before `factorize: low_rank`"
+        )
+
     def run(self, context: Context) -> None:
         """Open, score, prune, score again, save."""
         opened = open_float(context, self.model, self.corpus, untrained=True)
@@ -104,9 +114,9 @@ class Prune(Step):
         pruned = prune_model(
             opened.loaded.model, opened.loaded.tokenizer, self.what, self.by,
             evidence=lambda tokenizer: self._evidence(opened, tokenizer, context, trained),
-            texts=lambda: texts_of(opened), spread=self.spread, multiple=self.multiple, tune=self.tune,
-            target=self.target, reference=parameters(reference.loaded.model)["total"], timer=timer,
-            reporter=context.reporter,
+            texts=lambda: texts_of(opened, "train", "unlabeled"),
+            spread=self.spread, multiple=self.multiple, tune=self.tune, target=self.target,
+            reference=parameters(reference.loaded.model)["total"], timer=timer, reporter=context.reporter,
         )  # fmt: skip
         after = self._scores(opened, pruned.model, pruned.tokenizer, context) if scored else {}
         about = save_student(
@@ -141,9 +151,9 @@ class Prune(Step):
         return Evidence(batches, work.supervised if trained else None, context.seed)
 
 
-def texts_of(opened: Opened) -> Iterator[Sequence[str]]:
-    """The fields of every training row, and of every row without labels; words that come apart are fields each."""
-    for split in ("train", "unlabeled"):
+def texts_of(opened: Opened, *splits: str) -> Iterator[Sequence[str]]:
+    """The fields of every row of these splits, where the corpus has them; words that come apart are fields each."""
+    for split in splits:
         if opened.corpus.has(split):
             for row in opened.corpus.texts(split):
                 fields = [row[name] for name in TEXTS if row.get(name) is not None]
@@ -153,11 +163,17 @@ def texts_of(opened: Opened) -> Iterator[Sequence[str]]:
 def measured(
     opened: Opened, reference: Opened, pruned: Pruned, before: dict[str, Any], after: dict[str, Any]
 ) -> dict[str, Any]:
-    """Parameters by part, of the model, of the reference and of the result, the scores before, the share kept."""
+    """Parameters by part, of the model, of the reference and of the result; the scores before, and the share kept.
+
+    coverage: what a cut vocabulary does to dev.
+    """
     counts = {"before": parameters(opened.loaded.model), "after": parameters(pruned.model)}
     if reference is not opened:
         counts["reference"] = parameters(reference.loaded.model)
     found: dict[str, Any] = {"parameters": counts}
+    if pruned.tokenizer is not opened.loaded.tokenizer:
+        rows = list(texts_of(opened, "dev"))
+        found["coverage"] = coverage(opened.loaded.tokenizer, pruned.tokenizer, rows)
     if before:
         metric = opened.task.metric
         found |= {"before": before, "retained": _share(after["dev"][metric], before["dev"][metric])}

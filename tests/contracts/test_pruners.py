@@ -1,4 +1,4 @@
-"""What every pruner must do, in every family; a new file under compress/prune or compress/anatomy is picked up by name."""
+"""What every pruner must do in every family; new files in compress/prune and compress/anatomy are found by name."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ def attempted(name: str, model: PreTrainedModel, **options: Any) -> Pruned | str
     """The smaller model, or why it cannot be."""
     try:
         seen = Evidence([batch()]) if not model.config.is_encoder_decoder else Evidence()
-        return prune_model(model, None, [asked(name, **options)], Magnitude(), evidence=seen, spread="uniform", multiple=2)
+        return prune_model(
+            model, None, [asked(name, **options)], Magnitude(), evidence=seen, spread="uniform", multiple=2
+        )
     except InputError as refusal:
         return str(refusal)
 
@@ -114,5 +116,5 @@ def test_uneven_layers_open_through_the_auto_classes(family: str, tmp_path: Path
     opened = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
     with torch.no_grad():
         assert torch.equal(opened(**inputs(model)).logits, found.model.eval()(**inputs(model)).logits)
-    with pytest.raises(LOUD, match="import compress before this is opened|is a per-layer attribute"):
+    with pytest.raises(LOUD, match=r"import compress before this is opened|is a per-layer attribute"):
         type(model).from_pretrained(tmp_path)
