@@ -168,8 +168,8 @@ def _refuse_products(model: PreTrainedModel, group: Sequence[Pruner]) -> None:
     if thin:
         names = " and ".join(pruner.registered_name for pruner in group)
         raise InputError(
-            f"{names}: {thin[0]} is a product of two thin matrices, of which no head or neuron can be cut; prune before "
-            f"`factorize: low_rank`"
+            f"{names}: {thin[0]} is a product of two thin matrices, of which no head or neuron can be cut; prune "
+            f"before `factorize: low_rank`"
         )
 
 

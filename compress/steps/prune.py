@@ -18,6 +18,7 @@ from compress.prune.api import Pruned, check, prune_model
 from compress.prune.base import PRUNERS, Pruner, Spread
 from compress.prune.coverage import coverage
 from compress.prune.target import Target
+from compress.prune.words import in_words
 from compress.steps.base import STEPS, Context, Step
 from compress.steps.compare import Opened
 from compress.steps.forms import local_folder, missing_folder, open_float, untrained_parts
@@ -123,7 +124,7 @@ class Prune(Step):
             pruned.model, pruned.tokenizer, context.out, task=opened.corpus.task, labels=opened.corpus.labels,
             max_length=opened.about["max_length"], golden_rows=opened.corpus.texts("dev")[:GOLDEN],
         )  # fmt: skip
-        context.about.update(about, trained_head=trained, pruned=pruned.facts)
+        context.about.update(about, trained_head=trained, pruned=pruned.facts, left=in_words(pruned.facts))
         context.measured.update(after, **measured(opened, reference, pruned, before, after))
         context.reporter.note(told(context.name, opened, pruned, context.measured))
 
@@ -192,7 +193,5 @@ def told(name: str, opened: Opened, pruned: Pruned, measured: dict[str, Any]) ->
         metric = opened.task.metric
         scores = [measured["before"]["dev"][metric], measured["dev"][metric]]
         text += f", dev {metric} {scores[0]:.4f} to {scores[1]:.4f} before any recovery"
-    timed = next((facts["target"] for facts in pruned.facts.values() if "measured" in facts.get("target", {})), None)
-    if timed:
-        text += f", {timed['measured']['speedup']:.2f}x as fast on {timed['engine']}"
-    return text
+    left = in_words(pruned.facts)
+    return f"{text}; left: {left}" if left else text

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import PreTrainedModel
+from transformers import FNetConfig, FNetForSequenceClassification, PreTrainedModel
 
 from compress.anatomy.base import structure_of
 from compress.core.errors import InputError
 from compress.core.reporter import Reporter
-from compress.importance.base import Evidence
+from compress.importance.base import Evidence, Scores
 from compress.importance.fisher import Fisher
 from compress.importance.magnitude import Magnitude
 from compress.importance.random import Random
@@ -26,6 +26,8 @@ from compress.prune.latency import Timing
 from compress.prune.target import Target
 from compress.prune.weights import Weights
 from compress.prune.width import Width
+from compress.shapes.low_rank import LowRankLinear
+from compress.shapes.settle import settle
 from tests.importance.tools import evidence
 from tests.models import tiny
 
@@ -184,11 +186,12 @@ def test_one_scoring_and_one_cut_for_heads_and_neurons(monkeypatch: pytest.Monke
     """Neurons that are scored after the heads went: twice the work, and another choice."""
     asked: list[frozenset[str]] = []
     score = Magnitude.score
-    monkeypatch.setattr(
-        Magnitude,
-        "score",
-        lambda self, model, wanted, seen: (asked.append(wanted), score(self, model, wanted, seen))[1],
-    )
+
+    def noted(self: Magnitude, model: PreTrainedModel, wanted: frozenset[str], seen: Evidence) -> Scores:
+        asked.append(wanted)
+        return score(self, model, wanted, seen)
+
+    monkeypatch.setattr(Magnitude, "score", noted)
     found = pruned(tiny("bert"), Ffn(ratio=0.5), Heads(ratio=0.5))
     assert asked == [frozenset({"heads", "neurons"})] and list(found.facts) == ["heads+ffn", "parameters"]
     heads, neurons = counts(found.model)
@@ -260,10 +263,16 @@ def test_targets_that_say_nothing_clear(wrong: dict[str, Any]) -> None:
 
 def test_a_low_rank_matrix_is_refused_with_the_reason() -> None:
     """Pruning after factorization that cuts the wrong matrix."""
-    from compress.shapes.low_rank import LowRankLinear
-    from compress.shapes.settle import settle
-
     model = tiny("bert")
     model.base_model.encoder.layer[0].intermediate.dense = LowRankLinear(16, 32, 4)
     with pytest.raises(InputError, match="prune before `factorize"):
         pruned(settle(model), Ffn(ratio=0.5))
+
+
+def test_a_family_that_nobody_knows_is_refused_by_name() -> None:
+    """A model of which nothing is cut, or something else than was meant."""
+    model = FNetForSequenceClassification(
+        FNetConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, intermediate_size=32, max_position_embeddings=20)
+    )
+    with pytest.raises(InputError, match=r"the family 'fnet' cannot be pruned yet \(can be: albert, bert"):
+        prune_model(model, None, [Ffn(ratio=0.5)], Magnitude())

@@ -60,6 +60,7 @@ def test_a_pruned_model_is_a_student(tmp_path: Path, family: str, task: str) -> 
     assert facts["heads+ffn"]["proof"]["difference"]["float64"] < 1e-10
     assert set(manifest["measured"]["before"]) == {"dev"} and manifest["measured"]["retained"] is not None
     assert not ears.warnings and manifest["about"]["trained_head"]
+    assert manifest["about"]["left"] == "2 of 4 heads, 32 of 64 neurons"
 
 
 def test_a_stock_shape_opens_without_us(tmp_path: Path) -> None:
