@@ -12,14 +12,14 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from compress.core.errors import InputError, JobError
+from compress.core.errors import InputError
 from compress.core.reporter import Reporter
 from compress.importance.base import IMPORTANCES, Evidence, Importance
-from compress.prune.allot import Unit
 from compress.prune.base import Change, Job, Pruner, Spread
+from compress.prune.depth import Depth
 from compress.prune.latency import Timer
-from compress.prune.masking import MaskPruner, amounts, cut_chosen, cut_parts, scored_units
-from compress.prune.search import Reached, TimeSearch, to_parameters
+from compress.prune.masking import MaskPruner, cut_parts
+from compress.prune.reach import Reach
 from compress.prune.slicing import planned
 from compress.prune.target import Target
 from compress.shapes.low_rank import LowRankLinear
@@ -70,9 +70,10 @@ def prune_model(
     seen = evidence if callable(evidence) else _same(evidence)
     job = Job(model.eval(), tokenizer, by, seen(tokenizer), texts, multiple, spread, tune)
     facts: dict[str, Any] = {}
+    reach = None if target is None else Reach(target, reference or before, timer, reporter or Reporter())
     for group in acting(what):
-        job = replace(job, importance=_chooser(group, by))
-        change = _cut(job, group, target, reference or before, timer, reporter or Reporter())
+        job = replace(job, importance=by if len(group) > 1 else _chooser(group, by))
+        change = _cut(job, group, reach, by, reporter or Reporter())
         if change.tokenizer is not job.tokenizer:
             job = replace(job, evidence=seen(change.tokenizer))
         job = replace(job, model=change.model.eval(), tokenizer=change.tokenizer)
@@ -86,6 +87,9 @@ def check(what: Sequence[Pruner], by: Importance, tune: bool, target: Target | N
     names = [pruner.registered_name for pruner in what]
     faults = [f"what: {name} stands twice; give it one amount" for name in sorted(set(names)) if names.count(name) > 1]
     open_ones = [pruner.registered_name for pruner in what if not pruner.decided()]
+    masks = [pruner for pruner in what if isinstance(pruner, MaskPruner)]
+    if target is not None and "depth" in open_ones and not any(not pruner.decided() for pruner in masks):
+        faults.append("depth: is left to the target only beside `heads: {}` or `ffn: {}`; give it a ratio")
     if target is None and open_ones:
         faults.append(
             f"what: {' and '.join(open_ones)}: how much goes? give `ratio` or `ratios`, or a `target` for the whole"
@@ -98,7 +102,7 @@ def check(what: Sequence[Pruner], by: Importance, tune: bool, target: Target | N
         faults.append(
             "target: zeros among the weights save neither parameters nor time; prune `weights` in a step after"
         )
-    if tune and not any(isinstance(pruner, MaskPruner) for pruner in what):
+    if tune and not masks:
         faults.append("tune: tunes the masks of heads and neurons, and `what` has neither; leave it out")
     for pruner in what:
         lacking = pruner.reads - by.parts
@@ -112,11 +116,17 @@ def check(what: Sequence[Pruner], by: Importance, tune: bool, target: Target | N
 
 
 def acting(what: Sequence[Pruner]) -> list[list[Pruner]]:
-    """The pruners in the order in which they act; those of heads and neurons act as one."""
-    masked = [pruner for pruner in what if isinstance(pruner, MaskPruner)]
-    masked.sort(key=lambda pruner: pruner.kind)
-    others = [[pruner] for pruner in what if not isinstance(pruner, MaskPruner)]
-    return sorted([*others, *([list[Pruner](masked)] if masked else [])], key=lambda group: group[0].order)
+    """The pruners in the order in which they act; those of heads and neurons act as one, with a depth left open."""
+    together = [pruner for pruner in what if isinstance(pruner, MaskPruner)]
+    together.sort(key=lambda pruner: pruner.kind)
+    open_ones = [pruner for pruner in what if isinstance(pruner, Depth) and not pruner.decided()]
+    others = [[pruner] for pruner in what if pruner not in together and pruner not in open_ones]
+    group = [*together, *open_ones]
+    return sorted([*others, *([group] if group else [])], key=lambda group: group[0].order)
+
+
+def _names(group: Sequence[Pruner]) -> str:
+    return " and ".join(pruner.registered_name for pruner in group)
 
 
 def _same(evidence: Evidence) -> EvidenceOf:
@@ -125,39 +135,20 @@ def _same(evidence: Evidence) -> EvidenceOf:
 
 def _chooser(group: Sequence[Pruner], by: Importance) -> Importance:
     """The recipe's criterion; for layers the one made for them, where it has nothing to say of layers."""
-    if "layers" in group[0].reads and "layers" not in by.parts:
+    if group and "layers" in group[0].reads and "layers" not in by.parts:
         return IMPORTANCES.get(LAYERS_BY)()
     return by
 
 
-def _cut(
-    job: Job, group: Sequence[Pruner], target: Target | None, reference: int, timer: Timer | None, reporter: Reporter
-) -> Change:
+def _cut(job: Job, group: Sequence[Pruner], reach: Reach | None, by: Importance, reporter: Reporter) -> Change:
     """What one group does to the model."""
     _refuse_products(job.model, group)
     pruners = [pruner for pruner in group if isinstance(pruner, MaskPruner)]
-    with reporter.progress(f"prune {' and '.join(pruner.registered_name for pruner in group)}", None):
-        if not pruners:
-            return group[0].cut(job)
-        if target is None:
-            return cut_parts(job, pruners)
-        kinds = [pruner.kind for pruner in pruners]
-        units = scored_units(job, kinds)
-    settled = {
-        unit.names: count for pruner in pruners if pruner.decided() for unit, count in amounts(job, units, pruner)
-    }
-    units = [_only(unit, settled[unit.names]) if unit.names in settled else unit for unit in units]
-    if target.timed:
-        assert timer is not None
-        reached: Reached = TimeSearch(job, units, target, timer, reporter).counts()
-    else:
-        reached = to_parameters(job.model, units, target, reference, job.spread)
-    with reporter.progress("cut and prove", None):
-        change = cut_chosen(job, units, reached.counts)
-    got = planned(change.model, [])
-    if "planned" in reached.facts and got != reached.facts["planned"]:
-        raise JobError(f"target: {reached.facts['planned']} parameters were planned, and the result has {got}")
-    return replace(change, facts={**change.facts, "target": reached.facts})
+    others = [pruner for pruner in group if not isinstance(pruner, MaskPruner)]
+    if pruners and reach is not None:
+        return reach.cut(job, pruners, replace(job, importance=_chooser(others, by)) if others else None)
+    with reporter.progress(f"prune {_names(group)}", None):
+        return cut_parts(job, pruners) if pruners else others[0].cut(job)
 
 
 def _refuse_products(model: PreTrainedModel, group: Sequence[Pruner]) -> None:
@@ -166,13 +157,7 @@ def _refuse_products(model: PreTrainedModel, group: Sequence[Pruner]) -> None:
         return
     thin = [name for name, part in model.named_modules() if isinstance(part, LowRankLinear)]
     if thin:
-        names = " and ".join(pruner.registered_name for pruner in group)
         raise InputError(
-            f"{names}: {thin[0]} is a product of two thin matrices, of which no head or neuron can be cut; prune "
-            f"before `factorize: low_rank`"
+            f"{_names(group)}: {thin[0]} is a product of two thin matrices, of which no head or neuron can be cut; "
+            f"prune before `factorize: low_rank`"
         )
-
-
-def _only(unit: Unit, count: int) -> Unit:
-    """The unit with a count that is settled."""
-    return replace(unit, counts=(count,), costs=(unit.costs[unit.counts.index(count)],))

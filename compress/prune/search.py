@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
@@ -34,7 +35,11 @@ class Reached:
     facts: dict[str, Any]
 
 
-def to_parameters(
+class OutOfReachError(InputError):
+    """Even the fewest heads and neurons are too many."""
+
+
+def parameter_counts(
     model: PreTrainedModel, units: Sequence[Unit], target: Target, reference: int, spread: Spread
 ) -> Reached:
     """Counts that leave at most as many parameters as the target allows. reference: what its shares are of.
@@ -48,7 +53,7 @@ def to_parameters(
     other = now - sum(unit.costs[-1] for unit in units)
     least = int(other + sum(unit.costs[0] for unit in units))
     if least > allowed:
-        raise InputError(
+        raise OutOfReachError(
             f"target: {allowed:,} parameters ({_megabytes(allowed)}) cannot be reached; nearest is {least:,} "
             f"({_megabytes(least)}, {least / reference:.2f} of the reference) with {_fewest(units)}; embeddings and "
             f"the rest are {int(other):,}: add `vocab`, `depth` or `width` to `what`"
@@ -71,20 +76,38 @@ class TimeSearch:
         self.table, self.timings, self.reference = self._measured()
         self.fitted = fit(self.table)
         self.allowed = target.milliseconds_of(self.reference)
-        self.timed = [replace(unit, costs=tuple(_time(self.fitted, unit, n) for n in unit.counts)) for unit in units]
+        self.timed = self._costed()
+
+    def of(self, job: Job, units: Sequence[Unit]) -> TimeSearch:
+        """The same table for the model of another job, such as one with fewer layers."""
+        other = copy.copy(self)
+        other.model, other.units = job.model, list(units)
+        other.timed = other._costed()
+        return other
+
+    def _costed(self) -> list[Unit]:
+        costs = [tuple(_time(self.fitted, unit, count) for count in unit.counts) for unit in self.units]
+        return [replace(unit, costs=cost) for unit, cost in zip(self.units, costs, strict=True)]
+
+    def first(self) -> tuple[list[int], bool]:
+        """Counts by the table alone, and whether anything had to go. Raises OutOfReachError."""
+        if self._whole() <= self.allowed:
+            return [unit.counts[-1] for unit in self.units], False
+        self._refuse()
+        return self._within(self.allowed)[0], True
 
     def counts(self) -> Reached:
         """Search, measure, correct the budget, at most three times; the best answer, met or not."""
         self._refuse()
         budget, tried = self.allowed, list[dict[str, Any]]()
-        best: tuple[tuple[bool, float], list[int], Timing] | None = None
+        best: tuple[tuple[float, float], list[int], Timing] | None = None
         for _ in range(TRIES):
             counts, predicted = self._within(budget)
             timing = self.timer([self._cut(counts)], self.tokenizer)[0]
             reached = self._reached(timing)
             tried.append({"budget_ms": _short(budget), "predicted_ms": _short(predicted), **timing.facts()})
             # Of those that meet the target the slowest gives up least; of the others the fastest is nearest.
-            rank = (self._meets(timing), -reached if self._meets(timing) else reached)
+            rank = (1.0, -reached) if reached >= 1 else (0.0, reached)
             if best is None or rank > best[0]:
                 best = (rank, counts, timing)
             if 1 <= reached <= OVERSHOT or (predicted <= self._least() and reached < 1):
@@ -112,11 +135,13 @@ class TimeSearch:
     def _least(self) -> float:
         return self.fitted.base + sum(unit.costs[0] for unit in self.timed)
 
+    def _whole(self) -> float:
+        return self.fitted.base + sum(unit.costs[-1] for unit in self.timed)
+
     def _refuse(self) -> None:
-        least = self._least()
-        whole = self.fitted.base + sum(unit.costs[-1] for unit in self.timed)
+        least, whole = self._least(), self._whole()
         if least > self.allowed:
-            raise InputError(
+            raise OutOfReachError(
                 f"target: {self._asked()} cannot be reached; nearest is {self.reference / least:.2f}x ({least:.3g} ms) "
                 f"with {_fewest(self.units)}; the rest takes {self.fitted.base:.3g} ms: add `depth` or `width` to "
                 f"`what`, or take another engine"

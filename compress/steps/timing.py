@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from compress.bench.options import BenchOptions
 from compress.bench.probes.latency import Latency
 from compress.bench.run import bench_models
-from compress.core.artifact import ArtifactWriter
+from compress.core.artifact import MANIFEST, ArtifactWriter
 from compress.core.errors import JobError
 from compress.core.quiet import hushed
 from compress.core.reporter import Reporter
@@ -35,7 +35,8 @@ REFERENCE = "reference"
 class BenchTimer:
     """Times models as `target` says, with the texts of a corpus, each against `reference` in interleaved rounds.
 
-    work: a folder for what is timed, which is emptied again. Raises JobError for a model that could not be run.
+    work: a folder for what is timed; of it only the reference stays, for the next call. Raises JobError for a model
+    that could not be run.
     """
 
     target: Target
@@ -50,16 +51,17 @@ class BenchTimer:
         folder = self.work / "timing"
         found: list[Timing] = []
         with self.reporter.progress(f"time on {self.target.engine}", len(models)) as bar:
+            if not (folder / REFERENCE / MANIFEST).is_file():
+                self._write(self.reference.loaded.model, self.reference.loaded.tokenizer, folder / REFERENCE)
             for start in range(0, len(models), AT_ONCE):
-                shutil.rmtree(folder, ignore_errors=True)
                 chosen = models[start : start + AT_ONCE]
                 names = [f"shape-{start + place}" for place in range(len(chosen))]
-                self._write(self.reference.loaded.model, self.reference.loaded.tokenizer, folder / REFERENCE)
                 for name, model in zip(names, chosen, strict=True):
                     self._write(model, tokenizer, folder / name)
                 found += self._timed(folder, names)
+                for name in names:
+                    shutil.rmtree(folder / name)
                 bar.advance(len(chosen))
-        shutil.rmtree(folder, ignore_errors=True)
         return found
 
     def _timed(self, folder: Path, names: Sequence[str]) -> list[Timing]:

@@ -227,6 +227,8 @@ def test_tuning_changes_what_stays_and_is_proven() -> None:
     ("what", "options", "words"),
     [
         ([Heads()], {}, "heads: how much goes"),
+        ([Depth()], {}, "depth: how much goes"),
+        ([Depth(), Heads(ratio=0.5)], {"target": Target(parameters=0.5)}, "depth: is left to the target only beside"),
         ([Heads(ratio=0.5)], {"target": Target(parameters=0.5)}, "nothing is left for it to decide"),
         ([Ffn(ratio=0.5), Ffn(ratio=0.2)], {}, "ffn stands twice"),
         ([Depth(ratio=0.5)], {"tune": True}, "tune: tunes the masks of heads and neurons"),
@@ -265,7 +267,7 @@ def test_a_low_rank_matrix_is_refused_with_the_reason() -> None:
     """Pruning after factorization that cuts the wrong matrix."""
     model = tiny("bert")
     model.base_model.encoder.layer[0].intermediate.dense = LowRankLinear(16, 32, 4)
-    with pytest.raises(InputError, match="prune before `factorize"):
+    with pytest.raises(InputError, match="prune before `factorize: low_rank`"):
         pruned(settle(model), Ffn(ratio=0.5))
 
 
@@ -276,3 +278,19 @@ def test_a_family_that_nobody_knows_is_refused_by_name() -> None:
     )
     with pytest.raises(InputError, match=r"the family 'fnet' cannot be pruned yet \(can be: albert, bert"):
         prune_model(model, None, [Ffn(ratio=0.5)], Magnitude())
+
+
+def test_the_number_of_layers_may_be_part_of_a_target() -> None:
+    """A target that thins every layer where taking one out would cost less, or that was never measured without it."""
+    model = tiny("bert")
+    found = pruned(model, Heads(), Ffn(), Depth(), by=Fisher(), target=Target(speedup=2.5), timer=machine(model))
+    (facts,) = (value for name, value in found.facts.items() if name == "heads+ffn+depth")
+    assert facts["target"]["met"] and facts["target"]["measured"]["speedup"] >= 2.5
+    assert structure_of(found.model).depth(found.model) == len(facts.get("layers", {"kept": [0] * 4})["kept"])
+    smaller = pruned(model, Ffn(), Depth(), by=Fisher(), target=Target(parameters=0.45))
+    assert parameters(smaller.model) <= 0.45 * parameters(model)
+    assert structure_of(smaller.model).depth(smaller.model) < 4  # neurons alone cannot give so much
+    with pytest.raises(InputError, match="chosen by the task's loss on labelled texts"):
+        pruned(model, Ffn(), Depth(), target=Target(parameters=0.5), evidence=Evidence())
+    with pytest.raises(InputError, match="nothing would go"):
+        pruned(model, Ffn(), Depth(), by=Fisher(), target=Target(parameters=1e6))
