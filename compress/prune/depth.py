@@ -22,9 +22,9 @@ PROVEN_ON = 2
 class Depth(Pruner):
     """Layers that count least, or all but those that are named. The result is a stock model, only shorter.
 
-    With neither `ratio` nor `keep`, beside a `target` for heads or ffn, several depths are tried: of those that meet the
-    target, the one whose masked model has the least loss on training texts is taken. ALBERT's layers are runs of the
-    same weights: fewer runs are faster, and no smaller.
+    With neither `ratio` nor `keep`, beside a `target` for heads or ffn, several depths are tried: of those that meet
+    the target, the one whose masked model has the least loss on training texts is taken. ALBERT's layers are runs of
+    the same weights: fewer runs are faster, and no smaller.
     """
 
     order: ClassVar[int] = 20
