@@ -44,5 +44,8 @@ class Zeros:
     def restore(self) -> None:
         """Set them to zero again, in place: the optimizer holds on to the module's memory."""
         with torch.no_grad():
-            for value, gone in self._held.values():
-                value.masked_fill_(gone.to(value.device), 0.0)
+            for key, (value, gone) in self._held.items():
+                if gone.device != value.device:  # moved since, once
+                    gone = gone.to(value.device)
+                    self._held[key] = (value, gone)
+                value.masked_fill_(gone, 0.0)

@@ -29,7 +29,7 @@ from tests.students.tools import TASKS
 ROWS = texts(1, 60)
 CASES = [
     *((family, AutoModelForSequenceClassification) for family in sorted(KINDS)),
-    *((family, AutoModelForMaskedLM) for family in ("bert", "roberta", "xlm-roberta", "albert")),
+    *((family, AutoModelForMaskedLM) for family in ("bert", "roberta", "xlm-roberta", "albert", "mpnet")),
     ("gpt2", AutoModelForCausalLM), ("t5", AutoModelForSeq2SeqLM),
 ]  # fmt: skip
 
@@ -79,7 +79,7 @@ def test_the_old_model_is_left_alone(tmp_path: Path) -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("family", ["bert", "roberta", "xlm-roberta", "camembert", "albert"])
+@pytest.mark.parametrize("family", ["bert", "roberta", "xlm-roberta", "camembert", "deberta-v2"])
 def test_saved_and_loaded_it_is_the_same(family: str, tmp_path: Path) -> None:
     """A folder whose tokenizer and rows disagree loads without complaint; the save compares ids by both libraries."""
     big, words = made(family, tmp_path / "old")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import AutoTokenizer, BertConfig, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from compress.core.errors import InputError
 from compress.prune.coverage import coverage, covered, ids_of
@@ -162,7 +162,7 @@ def test_an_unknown_word_stays_unknown() -> None:
 
 def test_the_smallest_score_stays() -> None:
     """The unknown token's score hangs on the smallest one: without it an unknown letter could beat a piece."""
-    pieces = [("<unk>", 0.0), ("x", -1.0), ("a", -90.0), ("ax", -90.0), ("xb", -90.0), ("z", -200.0)]
+    pieces = [("<unk>", 0.0), ("x", -1.0), ("a", -90.0), ("ax", -1.0), ("xb", -90.0), ("z", -200.0)]
     made = Tokenizer(models.Unigram(pieces, unk_id=0))
     cutter = UnigramCutter(json.loads(made.to_str()))
     assert "z" in cutter.bound()
@@ -240,12 +240,19 @@ def test_what_cannot_be_cut_is_refused(made: Any, said: str) -> None:
         cutter_of(made())
 
 
-def test_a_class_that_numbers_by_itself_is_refused(tmp_path: Path) -> None:
-    """A class that puts its special tokens at fixed ids would shift every row of the embedding."""
+def test_a_class_that_numbers_by_itself_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class that adds a token of its own, or puts one at a fixed id, would shift the rows of the embedding."""
     old = tokenizer("bert", tmp_path)
-    cutter = cutter_of(old)
-    with pytest.raises(InputError, match="cannot be cut"):
-        cut_tokenizer(old, cutter, {"[UNK]", "[CLS]", "[SEP]", "[MASK]", "ba"} | cutter.bound(), BertConfig())
+    opened = AutoTokenizer.from_pretrained
+
+    def with_one_more(folder: Path) -> Any:
+        found = opened(folder)
+        found.add_tokens(["<mine>"])
+        return found
+
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", with_one_more)
+    with pytest.raises(InputError, match=r"'<mine>'.*numbers tokens by itself"):
+        cut(old, [["ba ri"]], "bert")
 
 
 def test_coverage_counts_what_changes(tmp_path: Path) -> None:

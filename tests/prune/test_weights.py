@@ -11,6 +11,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForMaskedLM, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from compress.core.errors import InputError, JobError
 from compress.importance.base import Evidence, Importance, Scores
@@ -101,7 +102,6 @@ def test_every_group_of_inputs_keeps_n(pattern: Any, kept: int, size: int) -> No
 
 def test_conv1d_is_grouped_along_its_inputs() -> None:
     """GPT-2 stores its matrices the other way round; grouped as stored, the N of M would lie along the outputs."""
-    from transformers.pytorch_utils import Conv1D
 
     class Holder(nn.Module):
         def __init__(self) -> None:
@@ -185,9 +185,12 @@ def test_no_mark_no_zeros_held() -> None:
     assert len(Zeros(sparse.requires_grad_(False))) == 0  # a frozen teacher
 
 
+DENSE = training.objective
+
+
 def sparse_objective(pattern: Any) -> training.Objective:
     """The tiny training's model with zeros."""
-    made = training.objective()
+    made = DENSE()
     assert isinstance(made.student, PreTrainedModel)
     made.student = Weights(pattern=pattern).cut(job(made.student)).model
     return made
@@ -201,7 +204,7 @@ def zeros_of(module: nn.Module) -> dict[str, Tensor]:
 @pytest.mark.parametrize("more", [{}, {"ema": 0.9}], ids=["plain", "average"])
 def test_training_keeps_the_zeros(more: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """AdamW fills every zero in its first update; the N:M pattern would be gone with it."""
-    monkeypatch.setattr(training, "objective", lambda dropout=0.1: sparse_objective("2:4"))
+    monkeypatch.setattr(training, "objective", lambda: sparse_objective("2:4"))
     before = sparse_objective("2:4")
     _, after = training.train(tmp_path, training.OPTIONS.model_copy(update={"epochs": 2, **more}))
     held, was = zeros_of(after), zeros_of(before)
@@ -213,7 +216,7 @@ def test_training_keeps_the_zeros(more: dict[str, Any], tmp_path: Path, monkeypa
 
 def test_training_goes_on_with_the_zeros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A resumed run that forgot its zeros would end in other weights than an unbroken one."""
-    monkeypatch.setattr(training, "objective", lambda dropout=0.1: sparse_objective("4:8"))
+    monkeypatch.setattr(training, "objective", lambda: sparse_objective("4:8"))
     options = training.OPTIONS.model_copy(update={"epochs": 2})
     _, whole = training.train(tmp_path / "whole", options)
 

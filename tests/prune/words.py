@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from transformers import (
     AutoTokenizer,
     BertConfig,
     CamembertConfig,
+    DebertaV2Config,
     GPT2Config,
+    MPNetConfig,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -53,16 +55,17 @@ def texts(seed: int, count: int, pairs: bool = False, known: int = 300) -> list[
     return [[text(), text()] if pairs else [text()] for _ in range(count)]
 
 
-def _wordpiece() -> Tokenizer:
+def _wordpiece(special: Sequence[str] = BERT) -> Tokenizer:
     made = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     made.normalizer = normalizers.BertNormalizer(lowercase=True)
     made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    made.train_from_iterator(_training(), trainers.WordPieceTrainer(vocab_size=400, special_tokens=BERT))
+    made.train_from_iterator(_training(), trainers.WordPieceTrainer(vocab_size=400, special_tokens=list(special)))
     made.decoder = decoders.WordPiece()
-    ends = [(name, made.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
-    made.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends
-    )
+    if "[CLS]" in special:
+        ends = [(name, made.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
+        made.post_processor = processors.TemplateProcessing(
+            single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends
+        )
     return made
 
 
@@ -108,6 +111,18 @@ KINDS: dict[str, tuple[Callable[[], Tokenizer], type[PreTrainedConfig], str, dic
                   CamembertConfig, "CamembertTokenizer", {"pad_token_id": 1, "bos_token_id": 5, "eos_token_id": 6}),
     "albert": (lambda: _unigram(["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"], "<unk>"), AlbertConfig,
                "AlbertTokenizer", {"embedding_size": 8, "pad_token_id": 0}),
+    "deberta-v2": (
+        lambda: _unigram(["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"], "[UNK]"),
+        DebertaV2Config,
+        "DebertaV2Tokenizer",
+        {"pad_token_id": 0, "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8},
+    ),
+    "mpnet": (
+        lambda: _wordpiece(["<s>", "<pad>", "</s>", "[UNK]", "<mask>"]),
+        MPNetConfig,
+        "MPNetTokenizer",
+        {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "max_position_embeddings": 48},
+    ),
     "t5": (lambda: _unigram(["<pad>", "</s>", "<unk>"], "<unk>"), T5Config, "T5Tokenizer",
            {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0}),
 }  # fmt: skip
