@@ -11,7 +11,8 @@ from typing import Any
 CRITERIA = ("random", "magnitude", "activation", "taylor", "hessian", "fisher")
 POINTS = (0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85)
 AIMS = (2.0, 3.0)
-BATCH, RATE, LENGTH = 64, 5e-5, 128
+BATCH, RATE = 64, 5e-5
+BASE_LENGTH = 128  # of part c
 Options = argparse.Namespace
 Row = dict[str, Any]
 Steps = dict[str, Any]
@@ -28,7 +29,7 @@ def corpus(options: Options, rows: int | None = None) -> Steps:
 
 def target(options: Options, speedup: float) -> Steps:
     """A speed-up over the teacher at batch 1."""
-    return {"speedup": speedup, "engine": "onnx", "batch": 1, "length": LENGTH, "threads": options.threads}
+    return {"speedup": speedup, "engine": "onnx", "batch": 1, "length": options.length, "threads": options.threads}
 
 
 def pruned(options: Options, **more: Any) -> Steps:
@@ -48,6 +49,12 @@ def ran(name: str, seed: int, steps: Steps, options: Options) -> Path:
 
     recipe = parse_recipe(yaml.safe_dump({"name": name, "seed": seed, "steps": steps}, sort_keys=False))
     return run(recipe, options.out / name).root
+
+
+def longest(teacher: str) -> int:
+    """Tokens that a student folder takes, which `bench` keeps to."""
+    path = Path(teacher) / "tokenizer_config.json"
+    return int(json.loads(path.read_text(encoding="utf-8"))["model_max_length"])
 
 
 def manifest(folder: Path) -> dict[str, Any]:
@@ -84,7 +91,7 @@ def of_target(made: dict[str, Any]) -> Row:
     aim = facts["target"]
     return {
         "faster": aim["measured"]["speedup"], "interval": aim["measured"]["interval"],
-        "predicted": aim["predicted"]["speedup"], "tries": len(aim["tries"]), "fit_error": aim["fit"]["largest_error"],
+        "length": aim["length"], "predicted": aim["predicted"]["speedup"], "tries": len(aim["tries"]), "fit_error": aim["fit"]["largest_error"],
         "heads": facts["heads"]["after"], "neurons": facts["neurons"]["after"],
     }  # fmt: skip
 
@@ -112,7 +119,7 @@ def run_b(options: Options) -> None:
             steps["peer"] = recovery(str(cut), options, towards=False)
             steps |= {"teacher-onnx": exported(options.teacher)}
             steps |= {"well-onnx": exported("$well"), "peer-onnx": exported("$peer")}
-            steps["speed"] = bench(["$teacher-onnx", "$well-onnx", "$peer-onnx"], [1], options)
+            steps["speed"] = bench(["$teacher-onnx", "$well-onnx", "$peer-onnx"], [1], options.length, options)
             ran(name, seed, steps, options)
 
 
@@ -131,10 +138,10 @@ def exported(model: str) -> Steps:
     return {"export": {"model": model, "corpus": "$corpus", "format": {"onnx": {}}}}
 
 
-def bench(models: list[str], batches: list[int], options: Options) -> Steps:
-    """Times at 128 tokens, the first model as reference."""
+def bench(models: list[str], batches: list[int], length: int, options: Options) -> Steps:
+    """Times at this many tokens, the first model as reference."""
     return {
-        "bench": {"models": models, "corpus": "$corpus", "split": "dev", "batch_sizes": batches, "lengths": [LENGTH],
+        "bench": {"models": models, "corpus": "$corpus", "split": "dev", "batch_sizes": batches, "lengths": [length],
                   "engine": "onnx", "threads": options.threads, "seconds": 2.0, "probes": ["latency"]}
     }  # fmt: skip
 
@@ -159,11 +166,12 @@ def rows_b(options: Options) -> list[Row]:
 
 
 def cell(measures: Path, name: str, batch: int) -> Row:
-    """Speed over the reference at this batch and 128 tokens."""
+    """Speed over the reference at this batch, and the length at which it was timed."""
     document = json.loads((measures / "measures.json").read_text(encoding="utf-8"))
     subject = next(one for one in document["subjects"] if one["name"] == name)
     line = next(one for one in subject["latency"] if one["mix"] == "grid" and one["batch"] == batch)
-    return {"faster": line["ratio"]["value"], "interval": line["ratio"]["interval"], "p50_ms": line["p50"]["value"]}
+    return {"faster": line["ratio"]["value"], "interval": line["ratio"]["interval"], "p50_ms": line["p50"]["value"],
+            "length": line["length"]}  # fmt: skip
 
 
 def run_c(options: Options) -> None:
@@ -180,7 +188,7 @@ def run_c(options: Options) -> None:
                   "what": [{"heads": {"ratio": 0.5}}, {"ffn": {"ratio": 0.5}}]}
     }  # fmt: skip
     steps |= {"whole-onnx": exported(str(base)), "half-onnx": exported("$half")}
-    steps["speed"] = bench(["$whole-onnx", "$half-onnx"], [1, 8], options)
+    steps["speed"] = bench(["$whole-onnx", "$half-onnx"], [1, 8], BASE_LENGTH, options)
     ran("prune-c", 13, steps, options)
 
 
@@ -228,7 +236,7 @@ def run_e(options: Options) -> None:
             steps["teacher-onnx"] = exported(options.teacher)
             steps |= {f"onnx-{100 * share:.0f}": exported(f"$fisher-{100 * share:.0f}") for share in points}
             forms = [f"$onnx-{100 * share:.0f}" for share in points]
-            steps["speed"] = bench(["$teacher-onnx", *forms], [1], options)
+            steps["speed"] = bench(["$teacher-onnx", *forms], [1], options.length, options)
         ran(f"prune-e-{seed}", seed, steps, options)
 
 

@@ -31,7 +31,7 @@ def draw(rows: list[dict[str, Any]], out: Path) -> None:
     )
     low = min(point["accuracy"] for point in points)
     axes = {
-        "x": alt.X("faster:Q", title="times faster than the teacher, measured (batch 1, 128 tokens, ONNX Runtime)",
+        "x": alt.X("faster:Q", title=f"times faster than the teacher, measured (batch 1, {rows[0]['length']} tokens, ONNX Runtime)",
                    scale=alt.Scale(zero=False)),
         "y": alt.Y("accuracy:Q", title="dev accuracy without any training (%)",
                    scale=alt.Scale(domain=[int(low) - 1, int(teacher) + 2])),

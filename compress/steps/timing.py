@@ -14,7 +14,7 @@ from compress.bench.options import BenchOptions
 from compress.bench.probes.latency import Latency
 from compress.bench.run import bench_models
 from compress.core.artifact import MANIFEST, ArtifactWriter
-from compress.core.errors import JobError
+from compress.core.errors import InputError, JobError
 from compress.core.quiet import hushed
 from compress.core.reporter import Reporter
 from compress.export.base import EXPORTERS
@@ -23,7 +23,7 @@ from compress.prune.latency import Timing
 from compress.prune.target import Target
 from compress.runtime.engines.torch_output import one_output
 from compress.steps.compare import Opened
-from compress.train.facts import longest_input, model_inputs
+from compress.train.facts import model_inputs, positions
 from compress.train.folder import save_tokenizer
 from compress.train.source import WEIGHTS
 
@@ -45,6 +45,12 @@ class BenchTimer:
     work: Path
     reporter: Reporter
     seed: int = 13
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a length that the models cannot read."""
+        most = min(positions(one.loaded.model) for one in (self.opened, self.reference))
+        if self.target.length != "corpus" and self.target.length > most:
+            raise InputError(f"target.length: the model reads at most {most} tokens; set it to that or less")
 
     def __call__(self, models: Sequence[PreTrainedModel], tokenizer: Any) -> list[Timing]:
         """The time of each model, in order."""
@@ -91,7 +97,8 @@ class BenchTimer:
         """A folder that the engine runs; its answers are nobody's business."""
         writer = ArtifactWriter(out)
         place, inputs = writer.open(), model_inputs(model, tokenizer)
-        longest, about = longest_input(model, tokenizer), self.opened.about
+        # All that its positions allow: a limit that was set for training must not shorten what is timed.
+        longest, about = positions(model), self.opened.about
         with hushed():
             if self.target.engine == "onnx":
                 batches = trial_batches(model.config, inputs, longest)

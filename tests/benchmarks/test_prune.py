@@ -48,7 +48,14 @@ def test_claims_follow_the_rows() -> None:
 def test_the_picture_is_drawn(tmp_path: Path) -> None:
     """A picture that is found to be impossible after hours of measuring."""
     rows = [
-        {"by": by, "point": str(point), "faster": 1 + point, "accuracy": 90 - point * worse, "teacher": 92.0}
+        {
+            "by": by,
+            "point": str(point),
+            "faster": 1 + point,
+            "accuracy": 90 - point * worse,
+            "teacher": 92.0,
+            "length": 64,
+        }
         for by, worse in (("fisher", 1), ("random", 9))
         for point in range(4)
     ]
