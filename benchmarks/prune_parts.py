@@ -90,8 +90,8 @@ def of_target(made: dict[str, Any]) -> Row:
     facts = made["about"]["pruned"]["heads+ffn"]
     aim = facts["target"]
     return {
-        "faster": aim["measured"]["speedup"], "interval": aim["measured"]["interval"],
-        "length": aim["length"], "predicted": aim["predicted"]["speedup"], "tries": len(aim["tries"]), "fit_error": aim["fit"]["largest_error"],
+        "faster": aim["measured"]["speedup"], "interval": aim["measured"]["interval"], "length": aim["length"],
+        "predicted": aim["predicted"]["speedup"], "tries": len(aim["tries"]), "fit_error": aim["fit"]["largest_error"],
         "heads": facts["heads"]["after"], "neurons": facts["neurons"]["after"],
     }  # fmt: skip
 

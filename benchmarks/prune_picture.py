@@ -30,8 +30,9 @@ def draw(rows: list[dict[str, Any]], out: Path) -> None:
         "model:N", legend=legend(names, WIDTH), scale=alt.Scale(domain=names, range=list(shapes(names).values()))
     )
     low = min(point["accuracy"] for point in points)
+    title = f"times faster than the teacher, measured (batch 1, {rows[0]['length']} tokens, ONNX Runtime)"
     axes = {
-        "x": alt.X("faster:Q", title=f"times faster than the teacher, measured (batch 1, {rows[0]['length']} tokens, ONNX Runtime)",
+        "x": alt.X("faster:Q", title=title,
                    scale=alt.Scale(zero=False)),
         "y": alt.Y("accuracy:Q", title="dev accuracy without any training (%)",
                    scale=alt.Scale(domain=[int(low) - 1, int(teacher) + 2])),
