@@ -76,7 +76,8 @@ class Reach:
     ) -> tuple[list[int], Job, list[Unit]]:
         """The layers that stay, and what can be chosen of them: the depth whose masked model has the least loss.
 
-        Fewer layers are tried until two in a row are worse than the best. Raises InputError without labelled texts.
+        Fewer layers are tried until two in a row are worse than the best, or nothing else would have to go. Raises
+        InputError without labelled texts.
         """
         if job.evidence.loss is None or not job.evidence.batches:
             raise InputError(
@@ -85,7 +86,8 @@ class Reach:
             )
         depth = structure_of(job.model).depth(job.model)
         best: tuple[float, list[int], Job, list[Unit]] | None = None
-        worse, refusal = 0, InputError("target: no depth can meet it")
+        worse = 0
+        refusal: OutOfReachError | None = None
         for count in range(depth, 0, -1):
             kept, shorter, own = list(range(1, depth + 1)), job, units
             if count < depth:
@@ -93,35 +95,31 @@ class Reach:
                 shorter = replace(job, model=keep_layers(job.model, kept).eval())
                 own = units_for(shorter, pruners)
             try:
-                counts, more = self._first_choice(shorter, own, search)
-                if count == depth and not more:
-                    return kept, job, units  # refused where it is cut: nothing would go
+                counts = self._first_choice(shorter, own, search)
             except OutOfReachError as error:
                 refusal = error
                 continue
+            if counts is None:  # nothing but layers would have to go: fewer of them lose more than is asked
+                break
             loss = loss_under(shorter.model, masks_of(own, counts), job.evidence)
             self.reporter.note(f"target: with {count} layers the masked model's loss is {loss:.4g}")
             if best is None or loss < best[0]:
                 best, worse = (loss, kept, shorter, own), 0
             else:
                 worse += 1
-            if worse == PATIENCE or not more:
+            if worse == PATIENCE:
                 break
-        if best is None:
+        if best is None and refusal is not None:
             raise refusal
-        return best[1:]
+        return best[1:] if best is not None else (list(range(1, depth + 1)), job, units)
 
-    def _first_choice(self, job: Job, units: list[Unit], search: TimeSearch | None) -> tuple[list[int], bool]:
-        """Counts before any correction, and whether anything had to go."""
+    def _first_choice(self, job: Job, units: list[Unit], search: TimeSearch | None) -> list[int] | None:
+        """Counts before any correction; None when all may stay. Raises OutOfReachError."""
         if search is not None:
             return search.of(job, units).first()
-        try:
-            found = parameter_counts(job.model, units, self.target, self.reference, job.spread).counts
-        except OutOfReachError:
-            raise
-        except InputError:
-            return [unit.counts[-1] for unit in units], False
-        return found, True
+        if planned(job.model, []) <= self.target.parameters_of(self.reference):
+            return None
+        return parameter_counts(job.model, units, self.target, self.reference, job.spread).counts
 
 
 def units_for(job: Job, pruners: Sequence[MaskPruner]) -> list[Unit]:

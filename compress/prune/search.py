@@ -89,12 +89,12 @@ class TimeSearch:
         costs = [tuple(_time(self.fitted, unit, count) for count in unit.counts) for unit in self.units]
         return [replace(unit, costs=cost) for unit, cost in zip(self.units, costs, strict=True)]
 
-    def first(self) -> tuple[list[int], bool]:
-        """Counts by the table alone, and whether anything had to go. Raises OutOfReachError."""
+    def first(self) -> list[int] | None:
+        """Counts by the table alone; None when all may stay. Raises OutOfReachError."""
         if self._whole() <= self.allowed:
-            return [unit.counts[-1] for unit in self.units], False
+            return None
         self._refuse()
-        return self._within(self.allowed)[0], True
+        return self._within(self.allowed)[0]
 
     def counts(self) -> Reached:
         """Search, measure, correct the budget, at most three times; the best answer, met or not."""
