@@ -144,7 +144,7 @@ def _uniform(units: Sequence[Unit], budget: float) -> list[int]:
     if not fits:
         raise InputError(f"no share that every layer keeps costs at most {budget:g}")
     best = min(fits)[2]
-    counts = {}
+    counts: dict[tuple[str, ...], int] = {}
     for table, at in zip(tables, best, strict=True):
         counts |= {unit.names: unit.counts[place] for unit, place in zip(table[0], table[1][at], strict=True)}
     return [counts[unit.names] for unit in units]

@@ -121,7 +121,7 @@ def acting(what: Sequence[Pruner]) -> list[list[Pruner]]:
     together.sort(key=lambda pruner: pruner.kind)
     open_ones = [pruner for pruner in what if isinstance(pruner, Depth) and not pruner.decided()]
     others = [[pruner] for pruner in what if pruner not in together and pruner not in open_ones]
-    group = [*together, *open_ones]
+    group: list[Pruner] = [*together, *open_ones]
     return sorted([*others, *([group] if group else [])], key=lambda group: group[0].order)
 
 
