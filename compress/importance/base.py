@@ -50,11 +50,12 @@ class Evidence:
 
 class Importance(Options):
     """Base of every criterion. `parts`: which fields of `Scores` it can fill. `reads`: "" when weights are enough,
-    "texts" when it runs training texts, "labels" when it also needs their labels and the task's loss. `paper`: where it
-    comes from."""
+    "texts" when it runs training texts, "labels" when it also needs their labels and the task's loss. `one_unit`:
+    whether a head's score can be held against a neuron's. `paper`: where it comes from."""
 
     parts: ClassVar[frozenset[str]]
     reads: ClassVar[str] = ""
+    one_unit: ClassVar[bool] = True
     paper: ClassVar[str] = ""
 
     @abstractmethod

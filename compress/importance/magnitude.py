@@ -27,6 +27,7 @@ class Magnitude(Importance):
     own, since states are what norms let through. A layer counts the sum over its heads and neurons, a weight its size.
     """
 
+    one_unit: ClassVar[bool] = False
     parts: ClassVar[frozenset[str]] = frozenset({"heads", "neurons", "hidden", "layers", "weights"})
     paper: ClassVar[str] = "Han et al. 2015, arXiv 1506.02626; Li et al. 2017, arXiv 1608.08710"
 

@@ -18,6 +18,7 @@ from compress.importance.matrices import layer_count, matrix_names
 class Random(Importance):
     """Uniform numbers from 0 to 1, drawn from the seed and a part's name: which other parts are scored changes none."""
 
+    one_unit: ClassVar[bool] = False
     parts: ClassVar[frozenset[str]] = frozenset({"heads", "neurons", "hidden", "layers", "weights"})
 
     def score(self, model: PreTrainedModel, wanted: frozenset[str], evidence: Evidence) -> Scores:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field, model_validator
@@ -37,6 +37,8 @@ class Vocab(Pruner):
     proves the first for WordPiece, byte-level BPE and Unigram, and every run compares both. Other texts are spelled
     with more tokens, or hold unknown ones.
     """
+
+    order: ClassVar[int] = 10
 
     min_count: int = Field(1, ge=0, description="how often the training texts must use a token for it to stay")
     size: int | None = Field(None, ge=8, description="at most that many tokens, the most frequent; null: no limit")

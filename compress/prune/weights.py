@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -46,6 +46,9 @@ class Weights(Pruner):
     Embeddings, norms, biases and heads stay. Shapes stay too, so the folder is a stock one. A criterion's scores say
     which weights go (magnitude; activation, which with `among: row` is Wanda; ...).
     """
+
+    order: ClassVar[int] = 50
+    reads: ClassVar[frozenset[str]] = frozenset({"weights"})
 
     ratio: float | None = Field(None, gt=0, lt=1, description="share of the weights that become zero")
     pattern: Pattern | None = Field(None, description="N:M in place of a ratio: N of M neighbouring inputs stay")
