@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from compress.anatomy.blocks import AttentionBlock, FfnBlock, names_of, stored_layers
 from compress.core.errors import InputError
+from compress.core.family import stock_family
 from compress.core.options import Options
 from compress.core.registry import Catalogue
 
@@ -141,7 +142,7 @@ ANATOMIES: Catalogue[Anatomy] = Catalogue("anatomy", "anatomies", ("compress.ana
 
 def anatomy_of(model: PreTrainedModel) -> Anatomy:
     """The anatomy of a model's family. Raises InputError, naming the family, when there is none."""
-    family = str(model.config.model_type)
+    family = stock_family(model.config)
     if family not in ANATOMIES.names():
         known = ", ".join(ANATOMIES.names())
         raise InputError(f"models of the family {family!r} are not supported yet (supported: {known})")

@@ -12,6 +12,7 @@ import torch
 
 from compress.core.artifact import MANIFEST, read_manifest
 from compress.core.errors import Fault, InputError
+from compress.core.family import is_uneven, stock_family
 from compress.core.options import Choice
 from compress.corpora.corpus import Corpus
 from compress.export.base import EXPORTERS
@@ -126,10 +127,11 @@ def _facts(loaded: Loaded, corpus: Corpus, inputs: list[str]) -> dict[str, Any]:
         "task": corpus.task,
         "labels": corpus.labels,
         "max_length": loaded.max_length,
-        "family": str(loaded.model.config.model_type),
+        "family": stock_family(loaded.model.config),
         "architecture": architecture(loaded.model),
         "parameters": parameters(loaded.model),
         "inputs": inputs,
+        **({"uneven": True} if is_uneven(loaded.model.config) else {}),
     }
 
 

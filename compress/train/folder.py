@@ -23,6 +23,7 @@ from transformers.utils import logging as transformers_logging
 
 from compress.core.artifact import write_json
 from compress.core.errors import InputError, JobError
+from compress.core.family import is_uneven, stock_family
 from compress.runtime.engines.torch_output import one_output
 from compress.train.card import write_card
 from compress.train.facts import architecture, longest_input, model_inputs, parameters
@@ -161,11 +162,12 @@ def save_student(
         "task": dict(task),
         "labels": list(labels),
         "max_length": max_length,
-        "family": str(model.config.model_type),
+        "family": stock_family(model.config),
         "architecture": architecture(model),
         "parameters": parameters(model),
         "engine": {"torch": {"file": WEIGHTS, "dtype": "float32"}},
         "inputs": inputs,
+        **({"uneven": True} if is_uneven(model.config) else {}),
     }
     write_card(out, about)
     return about
@@ -237,7 +239,7 @@ def _check_report(source: str, model: PreTrainedModel, report: dict[str, Any], f
     body = [name for name in missing if _in_body(model, name)]
     if body:
         raise InputError(
-            f"{source}: lacks {len(body)} weights of a {model.config.model_type} body ({', '.join(body[:3])}, ...), "
+            f"{source}: lacks {len(body)} weights of a {stock_family(model.config)} body ({', '.join(body[:3])}, ...), "
             f"which would be random; its weights and its config.json do not belong together"
         )
     if changed and not fresh_head:
