@@ -11,6 +11,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from compress.anatomy.base import anatomy_of
 from compress.core.errors import InputError
+from compress.core.family import stock_family
 from compress.factorize.base import FACTORIZERS, Factorized, Factorizer, Job
 from compress.factorize.rehoused import has_dense_head, plain_anatomy, rehoused
 from compress.students.albert import albert_config
@@ -113,7 +114,7 @@ class EmbeddingSvd(Factorizer):
     def _into(self, model: PreTrainedModel) -> str:
         if self.into != "auto":
             return self.into
-        if model.config.model_type == "albert":
+        if stock_family(model.config) == "albert":
             return "albert"
         pooled = has_dense_head(model) and anatomy_of(model).head_activation == "tanh"
         return "albert" if pooled else "electra"

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from compress.anatomy.base import anatomy_of
 from compress.anatomy.blocks import names_of, stored_layers
 from compress.core.errors import InputError
+from compress.core.family import stock_family
 from compress.factorize.base import FACTORIZERS, Factorized, Factorizer, Job
 from compress.factorize.norms import PLAIN, Cuttable, Norm, by_inputs, by_rows, taken_apart
 from compress.factorize.ranks import Rank, ranks_of, ranks_under
@@ -94,7 +95,7 @@ class LowRank(Factorizer):
                     )
                 if not isinstance(part, nn.Linear):
                     raise InputError(
-                        f"low_rank: {role} of {model.config.model_type} is no matrix of its own; leave it out of "
+                        f"low_rank: {role} of {stock_family(model.config)} is no matrix of its own; leave it out of "
                         f"`modules`, or use a family whose layers have one"
                     )
                 found.append(name)

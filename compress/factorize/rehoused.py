@@ -11,7 +11,9 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from compress.anatomy.base import Anatomy, anatomy_of
 from compress.anatomy.heads import head_parts
 from compress.core.errors import InputError
+from compress.core.family import stock_family
 from compress.factorize.base import Factorized
+from compress.shapes.low_rank import LowRankLinear
 from compress.students.base import Given
 from compress.students.inherit import inherit
 from compress.students.inits.copy import Copy
@@ -25,7 +27,7 @@ def plain_anatomy(model: PreTrainedModel, method: str) -> Anatomy:
 
     Raises InputError for other families, and for layers that were pruned or factorized out of that shape.
     """
-    anatomy, family = anatomy_of(model), model.config.model_type
+    anatomy, family = anatomy_of(model), stock_family(model.config)
     if anatomy.scores_lack or not all(getattr(anatomy, role, "") for role in (*ROLES, "embedding_norm")):
         reason = f"attention has {anatomy.scores_lack}" if anatomy.scores_lack else "layers are of another kind"
         raise InputError(
@@ -44,8 +46,8 @@ def _refuse_uneven(model: PreTrainedModel, anatomy: Anatomy, method: str) -> Non
         for role, shape in wanted.items():
             part = layer.get_submodule(getattr(anatomy, role))
             found = list(part.get_parameter("weight").shape)
-            if found != shape or hasattr(part, "up"):
-                came = "is low-rank" if hasattr(part, "up") else f"has the shape {found}"
+            if found != shape or isinstance(part, LowRankLinear):
+                came = "is low-rank" if isinstance(part, LowRankLinear) else f"has the shape {found}"
                 raise InputError(
                     f"{method}: {role} of layer {number} {came}, and a stock architecture holds {shape} in every "
                     f"layer; do {method} first, and prune unevenly or use low_rank on what it gives"
