@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from compress.anatomy.base import anatomy_of
+from compress.anatomy.base import structure_of
 
 
 @dataclass
@@ -31,15 +31,15 @@ class Masks:
 
 def ones(model: PreTrainedModel, rows: int | None = None) -> Masks:
     """Masks that leave all as it is; `[rows, ...]` where rows are given. On the model's device and in its dtype."""
-    anatomy = anatomy_of(model)
+    structure = structure_of(model)
 
     def full(count: int) -> Tensor:
         shape = (count,) if rows is None else (rows, count)
         return torch.ones(shape, device=model.device, dtype=model.dtype)
 
     return Masks(
-        {block.name: full(block.heads) for block in anatomy.attention_blocks(model)},
-        {block.name: full(block.neurons) for block in anatomy.ffn_blocks(model)},
+        {block.name: full(block.heads) for block in structure.attention_blocks(model)},
+        {block.name: full(block.neurons) for block in structure.ffn_blocks(model)},
     )
 
 
