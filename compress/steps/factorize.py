@@ -50,6 +50,17 @@ class Factorize(Step):
         """A model given by path that is not there."""
         return missing_folder(self.model)
 
+    def objection(self, option: str, source: Step) -> str:
+        """A low-rank model: no stock architecture holds it, and its factors are not factorized again."""
+        if option != "model" or not isinstance(source, Factorize) or source.method.registered_name != "low_rank":
+            return ""
+        name = self.method.registered_name
+        if name == "low_rank":
+            return "is low-rank already; start from the model that it was made from, with the smaller rank"
+        return (
+            f"low_rank has made products of thin matrices, which no stock architecture holds; let {name} come before it"
+        )
+
     def run(self, context: Context) -> None:
         """Open the model, factorize it, score both, save what came out."""
         opened = open_float(context, self.model, self.corpus)

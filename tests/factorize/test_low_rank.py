@@ -10,9 +10,10 @@ from pydantic import ValidationError
 from transformers import PreTrainedModel
 
 from compress.core.errors import InputError
-from compress.factorize.base import Factorized, Job
+from compress.factorize.base import FACTORIZERS, Factorized, Job
 from compress.factorize.low_rank import LowRank
 from compress.importance.base import Evidence
+from compress.prune.slicing import Slice, cut
 from compress.shapes.low_rank import LowRankLinear
 from compress.train.facts import parameters
 from tests.factorize.test_seen import labelled, loss
@@ -106,6 +107,23 @@ def test_a_second_time_is_refused() -> None:
     once = factorized(tiny("bert"), rank={"rank": 4}).model
     with pytest.raises(InputError, match="is low-rank already; start from the model that it was made from"):
         factorized(once, rank={"rank": 2})
+
+
+@pytest.mark.parametrize("name", ["embedding_svd", "share_layers"])
+def test_a_stock_architecture_cannot_follow(name: str) -> None:
+    """Prevents a stock ALBERT filled with factors: what to do first is said."""
+    once = factorized(tiny("bert"), rank={"rank": 4}).model
+    options = {"width": 4, "weighted": False} if name == "embedding_svd" else {}
+    with pytest.raises(InputError, match=rf"query of layer 1 is low-rank, .*; do {name} first"):
+        FACTORIZERS.get(name).model_validate(options).factorize(Job(once, HEADS["classify"]))
+
+
+def test_heads_cannot_be_pruned_after_it() -> None:
+    """Prevents rows that are cut out of factors: pruning comes first, and the message says so."""
+    once = factorized(tiny("bert"), rank={"rank": 4}).model
+    query = Slice("bert.encoder.layer.0.attention.self.query", "out", torch.arange(8))
+    with pytest.raises(InputError, match=r"prune before a model is .* factorized into low ranks"):
+        cut(once, [query])
 
 
 def test_texts_and_labels_are_needed_where_they_are_read() -> None:
