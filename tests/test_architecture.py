@@ -137,6 +137,21 @@ def test_runtime_imports_only_what_an_app_has() -> None:
     assert wrong == []
 
 
+def test_what_opens_uneven_models_is_what_an_app_has() -> None:
+    """The hook of `import compress` loads this package into an app that has torch and transformers and no more."""
+    allowed = {"torch", "transformers", "__future__"} | set(sys.stdlib_module_names)
+    ours = {"compress.core.errors", "compress.core.family"}
+    wrong = []
+    for path in [*_files("compress/shapes"), ROOT / "compress/core/family.py"]:
+        plain = path.stem in ("hook", "auto", "__init__", "family")
+        for node, module in _imports(path):
+            if not module.startswith("compress.shapes") and module not in ours and _top(module) not in allowed:
+                wrong.append(f"{_place(path, node)}: {module}")
+            if plain and _top(module) in HEAVY and getattr(node, "col_offset", 0) == 0:
+                wrong.append(f"{_place(path, node)}: {module} is loaded by every `import compress`")
+    assert wrong == []
+
+
 def test_what_the_runtime_borrows_from_core_is_plain() -> None:
     """The three core modules that runtime shares must stay standard library only, or the departure stops being safe."""
     wrong = []

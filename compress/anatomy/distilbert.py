@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
+
+from transformers import PreTrainedModel
 
 from compress.anatomy.base import ANATOMIES, Anatomy
 
@@ -38,3 +41,8 @@ class DistilBert(Anatomy):
         "heads": "n_heads",
         "ffn": "hidden_dim",
     }
+
+    def keep_layers(self, model: PreTrainedModel, kept: Sequence[int]) -> None:
+        """The stack keeps their number beside the config."""
+        super().keep_layers(model, kept)
+        model.base_model.get_submodule(self.layers.rpartition(".")[0]).n_layers = len(kept)

@@ -26,14 +26,17 @@ def settle(model: PreTrainedModel) -> PreTrainedModel:
     Modules of the model may have been replaced by smaller ones of their kind or by LowRankLinear, the numbers that
     attention modules remember may have been set, and its config may have been changed (depth, width and vocabulary
     must have been, when they were cut; the width of the FFN is found out). Where the stock class has exactly these
-    shapes, it is what comes back (the same object, if it was one already); otherwise an uneven class with its shapes in
-    the config. The weights are the same tensors, not copies. Raises JobError for a model that neither can express.
+    shapes, it is what comes back; otherwise an uneven class with its shapes in the config; a model that is settled
+    already comes back itself. The weights are the same tensors, not copies.
+    Raises JobError for a model that neither can express.
     """
     kind = stock_class(model)
     config = stock_config(model.config)
     stock = _empty(kind, config)
     _renumber(model, stock)
     shapes = describe(model, stock)
+    if shapes and shapes == getattr(model.config, "shapes", None):
+        return model
     numbers = _fitting(model, kind, config, shapes) if shapes else {}
     even = _empty(kind, _with(config, numbers))
     if not describe(model, even):

@@ -51,12 +51,14 @@ class Step(Options):
 
     together: under torchrun every process runs it (it trains), each into a folder of its own of which only the
     leader's is kept; other steps are run by the leader while the others wait.
+    final: the model that it writes is in an engine's own form, so that only `bench` and an app can go on with it.
     """
 
     kind: ClassVar[str]
     version: ClassVar[int] = 1
     seeded: ClassVar[bool] = True
     together: ClassVar[bool] = False
+    final: ClassVar[bool] = False
 
     def files(self) -> list[Path]:
         """Local files and folders whose content decides the result."""
@@ -65,6 +67,10 @@ class Step(Options):
     def preflight(self) -> list[Fault]:
         """Faults that can be seen before anything is spent: files that are not there, columns that are missing."""
         return []
+
+    def objection(self, option: str, source: Step) -> str:
+        """Why what the step `source` writes makes no sense as this `option`; empty when it does."""
+        return ""
 
     @abstractmethod
     def run(self, context: Context) -> None:

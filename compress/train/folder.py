@@ -149,7 +149,7 @@ def save_student(
         inputs = model_inputs(model, tokenizer)
         with quiet():
             model.save_pretrained(out, max_shard_size="100GB")
-            _save_tokenizer(tokenizer, out, inputs, max_length)
+            save_tokenizer(tokenizer, out, inputs, max_length)
         auto_class = _AUTO_CLASSES.get(name) or type(model).__name__
         asked = inputs_for(name, golden_rows)
         logits = _reload_and_compare(model, tokenizer, out, auto_class, inputs, max_length, asked, task)
@@ -294,7 +294,7 @@ def prefix_words(tokenizer: Any) -> None:
         tokenizer.add_prefix_space = tokenizer.init_kwargs["add_prefix_space"] = True
 
 
-def _save_tokenizer(tokenizer: Any, out: Path, inputs: Sequence[str], max_length: int) -> None:
+def save_tokenizer(tokenizer: Any, out: Path, inputs: Sequence[str], max_length: int) -> None:
     """Save without the padding and truncation of the last call, which would otherwise be baked into tokenizer.json."""
     clean = copy.deepcopy(tokenizer)
     clean.backend_tokenizer.no_truncation()

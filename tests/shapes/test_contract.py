@@ -61,7 +61,7 @@ def test_stock_classes_refuse_it(family: str, sizes: bool, tmp_path: Path) -> No
     """Prevents the trap of this field: a stock class that loads the folder with random weights and says nothing."""
     model = saved(family, tmp_path)
     assert isinstance(model, Uneven)
-    with pytest.raises(LOUD, match="import compress before this is opened|is a per-layer attribute"):
+    with pytest.raises(LOUD, match=r"import compress before this is opened|is a per-layer attribute"):
         model.stock.from_pretrained(tmp_path, ignore_mismatched_sizes=sizes)
 
 

@@ -87,7 +87,9 @@ def test_it_loads_as_a_start_under_its_own_and_under_a_new_head(bert: Path) -> N
     assert isinstance(other.model, Uneven) and all("classifier" in name for name in other.missing)
 
 
-@pytest.mark.parametrize("family", ENCODERS)
+@pytest.mark.parametrize(
+    "family", ["bert", *(pytest.param(name, marks=pytest.mark.slow) for name in ENCODERS if name != "bert")]
+)
 def test_onnx_gives_what_eager_gives(family: str, tmp_path: Path) -> None:
     """Prevents an exported graph with stock numbers of heads; the exporter itself compares at six shapes."""
     model = settle(carve(model_of(family, "classify", layers=2)))
@@ -96,6 +98,7 @@ def test_onnx_gives_what_eager_gives(family: str, tmp_path: Path) -> None:
     assert facts["difference_from_eager"] < 1e-5
 
 
+@pytest.mark.slow
 def test_openvino_gives_what_eager_gives(tmp_path: Path) -> None:
     """Prevents an IR of another function."""
     pytest.importorskip("openvino")

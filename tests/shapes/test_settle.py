@@ -55,6 +55,12 @@ def test_neurons_cut_alike_in_all_layers_are_stock(family: str, written: bool, t
     assert torch.equal(output(again.eval()), expected)
 
 
+def test_settling_twice_is_settling_once() -> None:
+    """Prevents a second copy of a model in memory wherever two parts of the house both make sure."""
+    found = settle(carved("bert"))
+    assert settle(found) is found
+
+
 def test_a_second_cut_is_written_over_the_first(tmp_path: Path) -> None:
     """Prevents pruning twice from keeping the shapes of the first time."""
     model = settle(carved("bert"))

@@ -1,0 +1,158 @@
+"""Pruning SST-2: without training, with one epoch of recovery, beside raw torch-pruning, and what the shapes are worth.
+
+    pip install --no-deps --target TP torch-pruning==1.6.1
+    python -m benchmarks.prune --teacher MODEL --data DATA/sst2 [--torch-pruning TP] [--seeds 1 2 3] [--parts a b c d e]
+
+Purpose: the README's table of pruning and docs/pruning.svg. MODEL is a BERT fine-tuned on the data; every speed-up is
+relative to it, in ONNX Runtime at batch 1 and `--length` tokens unless said otherwise, on two threads. BERT-base's
+shape is timed at 128 tokens.
+a  no training: fisher and mask tuning to 1.5x, measured.
+b  one epoch of recovery towards the teacher's logits and states at 2x and 3x; beside it torch-pruning's magnitude, the
+   same share of every layer's heads and neurons, as fast, and one epoch of plain fine-tuning on the labels.
+c  half the heads and half the feed-forward of BERT-base's shape, random weights, at batch 1 and 8.
+d  the vocabulary cut to the corpus: rows of the embedding, and predictions that changed on text that it covers.
+e  accuracy against measured speed-up: eight shapes, each criterion, no training. Layers keep the same numbers, so that
+   one shape is as fast whoever chose what stays, and is timed once.
+Seeds draw the rows that criteria look at and the recovery's batches. Finished steps are skipped, so a broken run goes
+on; `--collect` only reads. Writes results/prune.json; parts that have not been run are claims that are not met.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from pathlib import Path
+from typing import Any
+
+from benchmarks import prune_parts as parts
+from benchmarks.claims import claim
+from benchmarks.prune_picture import draw
+from benchmarks.record import record
+from benchmarks.seeds import over_seeds
+
+ROOT = Path(__file__).resolve().parents[1]
+PARTS = "abcde"
+PEER = "torch-pruning"
+
+
+def main() -> None:
+    """Run what is not finished, then collect."""
+    options = arguments()
+    if (most := parts.longest(options.teacher)) < options.length:
+        raise SystemExit(f"{options.teacher} reads at most {most} tokens; give --length {most} or less")
+    if not options.collect:
+        for part in options.parts:
+            parts.RUN[part](options)
+    rows = [row for part in PARTS for row in parts.ROWS[part](options)]
+    for row in rows:
+        print(row)
+    found = [*without_training(rows), *recovered(rows), *halved(rows), *tokens(rows), *curve(rows)]
+    if any(row["part"] == "e" for row in rows):
+        draw([row for row in rows if row["part"] == "e"], ROOT / "docs" / "pruning.svg")
+    path = record("prune", sorted({row["seed"] for row in rows if "seed" in row}), rows, found, parts.machine(options))
+    print(path.relative_to(ROOT))
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--teacher", required=True, help="folder of a BERT that is fine-tuned on the data")
+    parser.add_argument("--data", type=Path, required=True, help="folder with train.jsonl and dev.jsonl")
+    parser.add_argument(
+        "--torch-pruning", type=Path, help="folder that torch-pruning 1.6.1 is installed in, for part b"
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--out", type=Path, default=ROOT / "runs")
+    parser.add_argument("--samples", type=int, default=2048, help="rows that criteria and tuning look at")
+    parser.add_argument("--recover-rows", type=int, help="training rows of the recovery; default all")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--length", type=int, default=128, help="tokens of a timed text")
+    parser.add_argument("--layers", type=int, default=12, help="of part c; fewer only to try the script")
+    parser.add_argument("--points", type=int, default=8, help="shapes of part e")
+    parser.add_argument("--collect", action="store_true", help="run nothing, read finished runs")
+    return parser.parse_args()
+
+
+def without_training(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Part a: at least 1.5x, at most a point."""
+    mine = [row for row in rows if row["part"] == "a"]
+    return [
+        over("no training: measured speed-up", [row["faster"] for row in mine], ">= 1.5", "times"),
+        over("no training, 1.5x: below the teacher", [row["lost"] for row in mine], "<= 1", "points"),
+    ]
+
+
+def recovered(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Part b: 2x within a point, 3x within three, both above the peer."""
+    made = []
+    for aim, most in ((2, 1), (3, 3)):
+        own = [row for row in rows if row["part"] == "b" and row["aim"] == aim]
+        mine = {row["seed"]: row for row in own if row["model"] == "stillroom"}
+        peer = {row["seed"]: row for row in own if row["model"] == PEER}
+        both = sorted(mine.keys() & peer.keys())
+        faster, lost = [row["faster"] for row in mine.values()], [row["lost"] for row in mine.values()]
+        gains = [peer[seed]["lost"] - mine[seed]["lost"] for seed in both]
+        more = [mine[seed]["faster"] / peer[seed]["faster"] for seed in both]
+        made += [
+            over(f"one epoch of recovery: measured speed-up, asked for {aim}x", faster, f">= {aim}", "times"),
+            over(f"one epoch of recovery, {aim}x: below the teacher", lost, f"<= {most}", "points"),
+            over(f"{aim}x: above {PEER} and plain fine-tuning", gains, "> 0", "points"),
+            over(f"{aim}x: speed over that of {PEER}", more, ">= 0.97", "times"),
+        ]
+    return made
+
+
+def halved(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Part c: at least 1.7x at both batch sizes."""
+    made = []
+    for batch in (1, 8):
+        name, target = f"half of BERT-base's heads and feed-forward: faster at batch {batch}", ">= 1.7"
+        row = next((row for row in rows if row["part"] == "c" and row["batch"] == batch), None)
+        if row is None:
+            made.append(claim(f"{name} (not run)", None, target, "times"))
+        else:
+            made.append(claim(name, row["faster"], target, "times", row["interval"]))
+    return made
+
+
+def tokens(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Part d: an embedding three times smaller, and no changed prediction."""
+    row = next((row for row in rows if row["part"] == "d"), None)
+    if row is None:
+        return [
+            claim("vocabulary of the corpus: embedding smaller (not run)", None, ">= 3", "times"),
+            claim("vocabulary of the corpus: changed predictions on covered text (not run)", None, "<= 0", "texts"),
+        ]
+    return [
+        claim("vocabulary of the corpus: embedding smaller", row["smaller"], ">= 3", "times"),
+        claim("vocabulary of the corpus: changed predictions on covered text", row["changed"], "<= 0", "texts"),
+    ]
+
+
+def curve(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Part e: eight points, and each criterion above random in the mean over them."""
+    own = [row for row in rows if row["part"] == "e"]
+    made = [claim("curve: points", len({row["point"] for row in own}), ">= 8")]
+    chance = {(row["point"], row["seed"]): row["accuracy"] for row in own if row["by"] == "random"}
+    for by in parts.CRITERIA:
+        gains = [
+            row["accuracy"] - chance[row["point"], row["seed"]]
+            for row in own
+            if row["by"] == by and (row["point"], row["seed"]) in chance
+        ]
+        if by != "random":
+            value = statistics.mean(gains) if gains else None
+            made.append(claim(f"curve: {by} above random, mean over the points", value, "> 0", "points"))
+    return made
+
+
+def over(name: str, values: list[float], target: str, unit: str) -> dict[str, Any]:
+    """A claim over seeds; one that was not run is not met."""
+    if not values:
+        return claim(f"{name} (not run)", None, target, unit)
+    return claim(name, statistics.mean(values), target, unit, over_seeds(values))
+
+
+if __name__ == "__main__":
+    main()

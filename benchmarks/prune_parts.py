@@ -1,0 +1,270 @@
+"""The parts of `benchmarks.prune`: what each runs, and the rows that it leaves."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+CRITERIA = ("random", "magnitude", "activation", "taylor", "hessian", "fisher")
+POINTS = (0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85)
+AIMS = (2.0, 3.0)
+BATCH, RATE = 64, 5e-5
+BASE_LENGTH = 128  # of part c
+Options = argparse.Namespace
+Row = dict[str, Any]
+Steps = dict[str, Any]
+
+
+def corpus(options: Options, rows: int | None = None) -> Steps:
+    """SST-2, whole, or with fewer training rows (drawn by a fixed seed)."""
+    limit = {"limit": {"train": rows}} if rows else {}
+    return {
+        "prepare": {"source": {"jsonl": {"path": str(options.data)}}, "task": {"classify": {}}, "seed": 13,
+                    "labels": ["negative", "positive"], **limit}
+    }  # fmt: skip
+
+
+def target(options: Options, speedup: float) -> Steps:
+    """A speed-up over the teacher at batch 1."""
+    return {"speedup": speedup, "engine": "onnx", "batch": 1, "length": options.length, "threads": options.threads}
+
+
+def pruned(options: Options, **more: Any) -> Steps:
+    """A `prune` step on the teacher."""
+    return {
+        "prune": {"model": options.teacher, "corpus": "$corpus", "what": [{"heads": {}}, {"ffn": {}}],
+                  "samples": options.samples, **more}
+    }  # fmt: skip
+
+
+def ran(name: str, seed: int, steps: Steps, options: Options) -> Path:
+    """The folder of a run of these steps; finished ones are skipped."""
+    import yaml
+
+    from compress.pipeline.recipe import parse_recipe
+    from compress.pipeline.run import run
+
+    recipe = parse_recipe(yaml.safe_dump({"name": name, "seed": seed, "steps": steps}, sort_keys=False))
+    return run(recipe, options.out / name).root
+
+
+def longest(teacher: str) -> int:
+    """Tokens that a student folder takes, which `bench` keeps to."""
+    path = Path(teacher) / "tokenizer_config.json"
+    return int(json.loads(path.read_text(encoding="utf-8"))["model_max_length"])
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a finished step; {} of one that is not."""
+    path = folder / "manifest.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def accuracy(folder: Path) -> float:
+    """Dev accuracy in per cent."""
+    return 100 * float(manifest(folder)["measured"]["dev"]["accuracy"])
+
+
+def run_a(options: Options) -> None:
+    """One step for each seed."""
+    for seed in options.seeds:
+        steps = {"corpus": corpus(options), "once": pruned(options, tune=True, target=target(options, 1.5))}
+        ran(f"prune-a-{seed}", seed, steps, options)
+
+
+def rows_a(options: Options) -> list[Row]:
+    """What was lost and what was measured."""
+    found = []
+    for seed in options.seeds:
+        made = manifest(options.out / f"prune-a-{seed}" / "once")
+        if made:
+            found.append({"part": "a", "model": "stillroom", "seed": seed, **of_target(made), **lost(made)})
+    return found
+
+
+def of_target(made: dict[str, Any]) -> Row:
+    """The measured speed-up, the predicted one, and what is left of every layer."""
+    facts = made["about"]["pruned"]["heads+ffn"]
+    aim = facts["target"]
+    return {
+        "faster": aim["measured"]["speedup"], "interval": aim["measured"]["interval"], "length": aim["length"],
+        "predicted": aim["predicted"]["speedup"], "tries": len(aim["tries"]), "fit_error": aim["fit"]["largest_error"],
+        "heads": facts["heads"]["after"], "neurons": facts["neurons"]["after"],
+    }  # fmt: skip
+
+
+def lost(made: dict[str, Any]) -> Row:
+    """Dev accuracy of a `prune` step and the points below what it was made from."""
+    before, after = (100 * one["dev"]["accuracy"] for one in (made["measured"]["before"], made["measured"]))
+    return {"accuracy": round(after, 3), "teacher": round(before, 3), "lost": round(before - after, 3)}
+
+
+def run_b(options: Options) -> None:
+    """Ours, the peer at the same speed, and one bench of both, for each seed and aim."""
+    from benchmarks.prune_peer import peer
+
+    for seed in options.seeds:
+        for aim in AIMS:
+            name = f"prune-b-{aim:g}x-{seed}"
+            steps: Steps = {"corpus": corpus(options, options.recover_rows)}
+            steps["small"] = pruned(options, tune=True, target=target(options, aim))
+            steps["well"] = recovery("$small", options, towards=True)
+            root = ran(name, seed, steps, options)
+            cut = peer(options, manifest(root / "small"), options.out / f"{name}-cut")
+            if cut is None:
+                continue
+            steps["peer"] = recovery(str(cut), options, towards=False)
+            steps |= {"teacher-onnx": exported(options.teacher)}
+            steps |= {"well-onnx": exported("$well"), "peer-onnx": exported("$peer")}
+            steps["speed"] = bench(["$teacher-onnx", "$well-onnx", "$peer-onnx"], [1], options.length, options)
+            ran(name, seed, steps, options)
+
+
+def recovery(start: str, options: Options, *, towards: bool) -> Steps:
+    """One epoch: towards the teacher's logits and states, or on the labels alone."""
+    soft: list[Any] = [{"logits_kl": {"temperature": 2}}, {"hidden_mse": {"map": "uniform"}}]
+    return {
+        "distill": {"corpus": "$corpus", "teacher": options.teacher, "student": {"checkpoint": {"name": start}},
+                    "losses": soft if towards else ["hard_ce"], "epochs": 1, "batch_size": BATCH,
+                    "learning_rate": RATE, "evaluate_per_epoch": 2}
+    }  # fmt: skip
+
+
+def exported(model: str) -> Steps:
+    """The float model for ONNX Runtime."""
+    return {"export": {"model": model, "corpus": "$corpus", "format": {"onnx": {}}}}
+
+
+def bench(models: list[str], batches: list[int], length: int, options: Options) -> Steps:
+    """Times at this many tokens, the first model as reference."""
+    return {
+        "bench": {"models": models, "corpus": "$corpus", "split": "dev", "batch_sizes": batches, "lengths": [length],
+                  "engine": "onnx", "threads": options.threads, "seconds": 2.0, "probes": ["latency"]}
+    }  # fmt: skip
+
+
+def rows_b(options: Options) -> list[Row]:
+    """Both after their epoch, with the speed that one bench measured of them."""
+    found = []
+    for seed in options.seeds:
+        for aim in AIMS:
+            root = options.out / f"prune-b-{aim:g}x-{seed}"
+            made = manifest(root / "small")
+            for name, step in (("stillroom", "well"), ("torch-pruning", "peer")):
+                if not made or not manifest(root / step):
+                    continue
+                before = 100 * made["measured"]["before"]["dev"]["accuracy"]
+                speed = cell(root / "speed", f"{step}-onnx", 1) if manifest(root / "speed") else of_target(made)
+                found.append(
+                    {"part": "b", "model": name, "aim": aim, "seed": seed, "accuracy": round(accuracy(root / step), 3),
+                     "teacher": round(before, 3), "lost": round(before - accuracy(root / step), 3), **speed}
+                )  # fmt: skip
+    return found
+
+
+def cell(measures: Path, name: str, batch: int) -> Row:
+    """Speed over the reference at this batch, and the length at which it was timed."""
+    document = json.loads((measures / "measures.json").read_text(encoding="utf-8"))
+    subject = next(one for one in document["subjects"] if one["name"] == name)
+    line = next(one for one in subject["latency"] if one["mix"] == "grid" and one["batch"] == batch)
+    return {"faster": line["ratio"]["value"], "interval": line["ratio"]["interval"], "p50_ms": line["p50"]["value"],
+            "length": line["length"]}  # fmt: skip
+
+
+def run_c(options: Options) -> None:
+    """BERT-base's shape with random weights: what stays does not matter to its speed."""
+    import yaml
+
+    from benchmarks.shapes import CORPUS, Shape, make_corpus, make_model
+
+    out = options.out / "prune-c"
+    base = make_model(Shape("bert-base", "bert", options.layers, 768, 12, 3072), out / "bert-base", make_corpus(out))
+    steps: Steps = yaml.safe_load(CORPUS)
+    steps["half"] = {
+        "prune": {"model": str(base), "corpus": "$corpus", "by": "magnitude", "spread": "uniform",
+                  "what": [{"heads": {"ratio": 0.5}}, {"ffn": {"ratio": 0.5}}]}
+    }  # fmt: skip
+    steps |= {"whole-onnx": exported(str(base)), "half-onnx": exported("$half")}
+    steps["speed"] = bench(["$whole-onnx", "$half-onnx"], [1, 8], BASE_LENGTH, options)
+    ran("prune-c", 13, steps, options)
+
+
+def rows_c(options: Options) -> list[Row]:
+    """Speed at both batch sizes."""
+    root = options.out / "prune-c"
+    if not manifest(root / "speed"):
+        return []
+    counts = manifest(root / "half")["measured"]["parameters"]
+    sizes = {"parameters": counts["after"]["total"], "whole": counts["before"]["total"]}
+    return [{"part": "c", "batch": batch, **sizes, **cell(root / "speed", "half-onnx", batch)} for batch in (1, 8)]
+
+
+def run_d(options: Options) -> None:
+    """The vocabulary, and every covered text under both models."""
+    from benchmarks.prune_tokens import compare
+
+    steps = {"corpus": corpus(options), "fewer": pruned(options, what=["vocab"], by="magnitude")}
+    root = ran("prune-d", 13, steps, options)
+    compare(options.teacher, root / "fewer", root / "corpus", root / "compared.json")
+
+
+def rows_d(options: Options) -> list[Row]:
+    """Rows of the embedding, coverage, changed predictions."""
+    root = options.out / "prune-d"
+    made, path = manifest(root / "fewer"), root / "compared.json"
+    if not made or not path.is_file():
+        return []
+    facts = made["about"]["pruned"]["vocab"]
+    rows = facts["rows"]
+    return [{"part": "d", "rows": rows, "smaller": rows[0] / rows[1], **json.loads(path.read_text(encoding="utf-8"))}]
+
+
+def run_e(options: Options) -> None:
+    """Every criterion at every shape; the shapes themselves are timed once, with the first seed's fisher."""
+    points = POINTS[: options.points]
+    for seed in options.seeds:
+        steps: Steps = {"corpus": corpus(options)}
+        for share in points:
+            what = [{"heads": {"ratio": share}}, {"ffn": {"ratio": share}}]
+            for by in CRITERIA:
+                name = f"{by}-{100 * share:.0f}"
+                steps[name] = pruned(options, what=what, by=by, spread="uniform", tune=True)
+        if seed == options.seeds[0]:
+            steps["teacher-onnx"] = exported(options.teacher)
+            steps |= {f"onnx-{100 * share:.0f}": exported(f"$fisher-{100 * share:.0f}") for share in points}
+            forms = [f"$onnx-{100 * share:.0f}" for share in points]
+            steps["speed"] = bench(["$teacher-onnx", *forms], [1], options.length, options)
+        ran(f"prune-e-{seed}", seed, steps, options)
+
+
+def rows_e(options: Options) -> list[Row]:
+    """Accuracy of each criterion, by point, with the point's speed."""
+    found = []
+    speeds = options.out / f"prune-e-{options.seeds[0]}" / "speed"
+    if not manifest(speeds):
+        return []
+    for share in POINTS[: options.points]:
+        point = f"{100 * share:.0f}"
+        speed = cell(speeds, f"onnx-{point}", 1)
+        for seed in options.seeds:
+            for by in CRITERIA:
+                made = manifest(options.out / f"prune-e-{seed}" / f"{by}-{point}")
+                if made:
+                    found.append({"part": "e", "point": point, "by": by, "seed": seed, **speed, **lost(made)})
+    return found
+
+
+def machine(options: Options) -> dict[str, Any] | None:
+    """The environment of the first finished step."""
+    for path in sorted(options.out.glob("prune-[abcde]*/*/manifest.json")):
+        found = json.loads(path.read_text(encoding="utf-8")).get("environment")
+        if found:
+            return dict(found)
+    return None
+
+
+RUN: dict[str, Callable[[Options], None]] = {"a": run_a, "b": run_b, "c": run_c, "d": run_d, "e": run_e}
+ROWS: dict[str, Callable[[Options], list[Row]]] = {"a": rows_a, "b": rows_b, "c": rows_c, "d": rows_d, "e": rows_e}

@@ -1,0 +1,103 @@
+"""What raw torch-pruning makes of the teacher: magnitude, the same share of heads and neurons in every layer."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+STEP = 0.01
+
+
+def peer(options: argparse.Namespace, ours: dict[str, Any], folder: Path) -> Path | None:
+    """A student folder of the teacher pruned as fast as ours by the fitted latency table; made once.
+
+    ours: the manifest of the `prune` step. None without torch-pruning.
+    """
+    from compress.core.artifact import MANIFEST
+
+    if (folder / MANIFEST).is_file():
+        return folder
+    if options.torch_pruning is None:
+        return None
+    return _saved(options, share_of(ours["about"]["pruned"]["heads+ffn"]["target"], ours), folder)
+
+
+def share_of(target: dict[str, Any], ours: dict[str, Any]) -> float:
+    """The least share of every layer's heads and neurons whose predicted time is that which ours was measured at."""
+    facts = ours["about"]["pruned"]["heads+ffn"]
+    heads, neurons = max(facts["heads"]["before"]), max(facts["neurons"]["before"])
+    allowed = target["reference_ms"] / target["measured"]["speedup"]
+    for share in np.arange(STEP, 1.0, STEP):
+        counts = counts_of(float(share), heads, neurons)
+        time = target["fit"]["base_ms"]
+        time += float(np.interp(counts[0], *zip(*target["fit"]["heads_ms"], strict=True)))
+        time += float(np.interp(counts[1], *zip(*target["fit"]["neurons_ms"], strict=True)))
+        if time <= allowed:
+            return float(share)
+    return 1 - STEP
+
+
+def counts_of(share: float, heads: int, neurons: int) -> tuple[int, int]:
+    """Heads and neurons that stay of a layer, neurons as multiples of 8."""
+    return max(1, round((1 - share) * heads)), max(8, round((1 - share) * neurons / 8) * 8)
+
+
+def _saved(options: argparse.Namespace, share: float, folder: Path) -> Path:
+    """Cut, settle into a class that loads, save as a step would."""
+    from compress.core.artifact import ArtifactWriter
+    from compress.corpora.corpus import Corpus
+    from compress.shapes.settle import settle
+    from compress.train.folder import load_model, save_student
+
+    loaded = load_model(options.teacher, "AutoModelForSequenceClassification")
+    cut(loaded.model, share, str(options.torch_pruning))
+    corpus = Corpus.open(next(iter(sorted(options.out.glob("prune-b-*/corpus")))))
+    writer = ArtifactWriter(folder)
+    about = save_student(
+        settle(loaded.model), loaded.tokenizer, writer.open(), task=corpus.task, labels=corpus.labels,
+        max_length=loaded.max_length, golden_rows=corpus.texts("dev")[:4],
+    )  # fmt: skip
+    return writer.commit(
+        {"kind": "Model", "step": "torch-pruning", "key": f"{share:.2f}", "about": about, "measured": {}}
+    )
+
+
+def cut(model: Any, share: float, installed: str) -> None:
+    """torch-pruning 1.6.1 on a BERT, in place: fresh dictionaries every time, heads as whole heads, sizes set after it.
+
+    Its defaults are mutable and leak from one model into the next, and a ratio of 0 would disable the heads.
+    """
+    import torch
+
+    sys.path.insert(0, installed)
+    import torch_pruning as tp
+
+    body = model.base_model
+    layers = [layer.attention.self for layer in body.encoder.layer]
+    heads = {
+        linear: int(attention.num_attention_heads)
+        for attention in layers
+        for linear in (attention.query, attention.key, attention.value)
+    }
+    embeddings = [
+        part for part in body.embeddings.modules() if isinstance(part, torch.nn.Embedding | torch.nn.LayerNorm)
+    ]
+    kept = [model.classifier, *embeddings, *([body.pooler.dense] if body.pooler is not None else [])]
+    inputs = {"input_ids": torch.ones(2, 8, dtype=torch.long), "attention_mask": torch.ones(2, 8, dtype=torch.long)}
+    pruner = tp.pruner.BasePruner(
+        model, inputs, importance=tp.importance.MagnitudeImportance(p=2),
+        pruning_ratio=1e-9, head_pruning_ratio=share,
+        pruning_ratio_dict={layer.intermediate.dense: share for layer in body.encoder.layer},
+        num_heads=heads, prune_num_heads=True, prune_head_dims=False, out_channel_groups={}, in_channel_groups={},
+        ignored_layers=[*kept, *(layer.output.dense for layer in body.encoder.layer)], round_to=8,
+        output_transform=lambda outputs: outputs.logits.sum(),
+    )  # fmt: skip
+    pruner.step()
+    for attention in layers:
+        width = int(attention.attention_head_size)
+        attention.num_attention_heads = attention.query.out_features // width
+        attention.all_head_size = attention.query.out_features

@@ -1,0 +1,163 @@
+"""Pruning as one function: `prune_model(model, tokenizer, [Heads(ratio=0.5), Ffn(ratio=0.5)], Magnitude())`.
+
+Pruners act in a fixed order, from coarse to fine: `vocab`, `depth`, `width`, then `heads` and `ffn` together (one
+scoring, one choice, one cut), then `weights`. What comes later is scored on what the earlier ones left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from compress.core.errors import InputError
+from compress.core.reporter import Reporter
+from compress.importance.base import IMPORTANCES, Evidence, Importance
+from compress.prune.base import Change, Job, Pruner, Spread
+from compress.prune.depth import Depth
+from compress.prune.latency import Timer
+from compress.prune.masking import MaskPruner, cut_parts
+from compress.prune.reach import Reach
+from compress.prune.slicing import planned
+from compress.prune.target import Target
+from compress.shapes.low_rank import LowRankLinear
+
+LAYERS_BY = "similarity"
+EvidenceOf = Callable[[Any], Evidence]  # of a tokenizer: `vocab` changes the one that texts are read with
+
+
+@dataclass
+class Pruned:
+    """A smaller model, proven and settled, with its tokenizer. facts: what was done, for the manifest."""
+
+    model: PreTrainedModel
+    tokenizer: Any
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def prune_model(
+    model: PreTrainedModel,
+    tokenizer: Any,
+    what: Sequence[Pruner],
+    by: Importance,
+    *,
+    evidence: Evidence | EvidenceOf = Evidence(),  # noqa: B008 - frozen and empty
+    texts: Callable[[], Iterable[Sequence[str]]] = tuple,
+    spread: Spread = "global",
+    multiple: int = 8,
+    tune: bool = False,
+    target: Target | None = None,
+    reference: int | None = None,
+    timer: Timer | None = None,
+    reporter: Reporter | None = None,
+) -> Pruned:
+    """Take parts out of a model (float32, on the CPU); `model` itself stays as it is.
+
+    evidence: what the criterion looks at, or a function that makes it for a tokenizer. texts: the fields of every
+    training row. spread: `global` lets layers keep different numbers, `uniform` does not. target: how much of heads and
+    neurons goes, where their pruners say nothing; reference: parameters that its shares are of, default the model's;
+    timer: times models for a latency or a speed-up.
+    Raises InputError for what cannot be asked, JobError when a proof fails.
+    """
+    faults = check(what, by, tune, target)
+    if faults:
+        raise InputError("; ".join(faults))
+    if target is not None and target.timed and timer is None:
+        raise InputError(f"target: {target.aim} needs a `timer`, which times models on this machine")
+    before = planned(model, [])
+    seen = evidence if callable(evidence) else _same(evidence)
+    job = Job(model.eval(), tokenizer, by, seen(tokenizer), texts, multiple, spread, tune)
+    facts: dict[str, Any] = {}
+    reach = None if target is None else Reach(target, reference or before, timer, reporter or Reporter())
+    for group in acting(what):
+        job = replace(job, importance=by if len(group) > 1 else _chooser(group, by))
+        change = _cut(job, group, reach, by, reporter or Reporter())
+        if change.tokenizer is not job.tokenizer:
+            job = replace(job, evidence=seen(change.tokenizer))
+        job = replace(job, model=change.model.eval(), tokenizer=change.tokenizer)
+        facts["+".join(pruner.registered_name for pruner in group)] = change.facts
+    facts["parameters"] = {"before": before, "after": planned(job.model, [])}
+    return Pruned(job.model, job.tokenizer, facts)
+
+
+def check(what: Sequence[Pruner], by: Importance, tune: bool, target: Target | None) -> list[str]:
+    """What cannot be asked, as far as the options alone tell."""
+    names = [pruner.registered_name for pruner in what]
+    faults = [f"what: {name} stands twice; give it one amount" for name in sorted(set(names)) if names.count(name) > 1]
+    open_ones = [pruner.registered_name for pruner in what if not pruner.decided()]
+    masks = [pruner for pruner in what if isinstance(pruner, MaskPruner)]
+    if target is not None and "depth" in open_ones and not any(not pruner.decided() for pruner in masks):
+        faults.append("depth: is left to the target only beside `heads: {}` or `ffn: {}`; give it a ratio")
+    if target is None and open_ones:
+        faults.append(
+            f"what: {' and '.join(open_ones)}: how much goes? give `ratio` or `ratios`, or a `target` for the whole"
+        )
+    if target is not None and not open_ones:
+        faults.append(
+            "target: nothing is left for it to decide; have `heads: {}` or `ffn: {}` without a ratio in `what`"
+        )
+    if target is not None and "weights" in names:
+        faults.append(
+            "target: zeros among the weights save neither parameters nor time; prune `weights` in a step after"
+        )
+    if tune and not masks:
+        faults.append("tune: tunes the masks of heads and neurons, and `what` has neither; leave it out")
+    for pruner in what:
+        lacking = pruner.reads - by.parts
+        if lacking and pruner.reads != frozenset({"layers"}):
+            able = [name for name in IMPORTANCES.names() if pruner.reads <= IMPORTANCES.get(name).parts]
+            faults.append(
+                f"by: {by.registered_name} cannot score {', '.join(sorted(lacking))}, which {pruner.registered_name} "
+                f"chooses by; take {', '.join(able)}"
+            )
+    return faults
+
+
+def acting(what: Sequence[Pruner]) -> list[list[Pruner]]:
+    """The pruners in the order in which they act; those of heads and neurons act as one, with a depth left open."""
+    together = [pruner for pruner in what if isinstance(pruner, MaskPruner)]
+    together.sort(key=lambda pruner: pruner.kind)
+    open_ones = [pruner for pruner in what if isinstance(pruner, Depth) and not pruner.decided()]
+    others = [[pruner] for pruner in what if pruner not in together and pruner not in open_ones]
+    group = [*together, *open_ones]
+    return sorted([*others, *([group] if group else [])], key=lambda group: group[0].order)
+
+
+def _names(group: Sequence[Pruner]) -> str:
+    return " and ".join(pruner.registered_name for pruner in group)
+
+
+def _same(evidence: Evidence) -> EvidenceOf:
+    return lambda tokenizer: evidence
+
+
+def _chooser(group: Sequence[Pruner], by: Importance) -> Importance:
+    """The recipe's criterion; for layers the one made for them, where it has nothing to say of layers."""
+    if group and "layers" in group[0].reads and "layers" not in by.parts:
+        return IMPORTANCES.get(LAYERS_BY)()
+    return by
+
+
+def _cut(job: Job, group: Sequence[Pruner], reach: Reach | None, by: Importance, reporter: Reporter) -> Change:
+    """What one group does to the model."""
+    _refuse_products(job.model, group)
+    pruners = [pruner for pruner in group if isinstance(pruner, MaskPruner)]
+    others = [pruner for pruner in group if not isinstance(pruner, MaskPruner)]
+    if pruners and reach is not None:
+        return reach.cut(job, pruners, replace(job, importance=_chooser(others, by)) if others else None)
+    with reporter.progress(f"prune {_names(group)}", None):
+        return cut_parts(job, pruners) if pruners else others[0].cut(job)
+
+
+def _refuse_products(model: PreTrainedModel, group: Sequence[Pruner]) -> None:
+    """Raises InputError for a factorized model, in whose thin matrices no head or neuron has a row of its own."""
+    if not group[0].reads - {"layers"}:
+        return
+    thin = [name for name, part in model.named_modules() if isinstance(part, LowRankLinear)]
+    if thin:
+        raise InputError(
+            f"{_names(group)}: {thin[0]} is a product of two thin matrices, of which no head or neuron can be cut; "
+            f"prune before `factorize: low_rank`"
+        )

@@ -1,0 +1,103 @@
+"""Pruning that cannot be."""
+
+from __future__ import annotations
+
+from tests.bad_input.models import without_head
+from tests.bad_input.scene import RUN, Case, Change, both, edit, outside_teacher
+
+END = "      method: {onnx: {scheme: dynamic}}\n"
+
+
+def prune(options: str, model: str = "$teacher") -> Change:
+    """A further step that prunes."""
+    written = f"  small: {{prune: {{model: {model}, corpus: $corpus, {options}}}}}\n"
+    return edit(END, END + written)
+
+
+HALF = "what: [{heads: {ratio: 0.5}}, {ffn: {ratio: 0.5}}]"
+PLACE = "recipe.yaml:38: steps.small.prune"
+
+CASES = [
+    Case("an int8 model to prune", RUN, (f"{PLACE}.model", "$int8", "give the float model"), prune(HALF, "$int8")),
+    Case(
+        "an int8 folder to prune",
+        RUN,
+        (PLACE, "runs/base/int8", "already int8 for the engine onnx", "give the float student"),
+        prune(HALF, "runs/base/int8"),
+    ),
+    Case("a model to prune that is not there", RUN, (f"{PLACE}.model", "no such folder"), prune(HALF, "./nowhere")),
+    Case(
+        "a ratio in per cent",
+        RUN,
+        (f"{PLACE}.what[0].heads.ratio", "less than 1", "50"),
+        prune("what: [{heads: {ratio: 50}}]"),
+    ),
+    Case(
+        "every head to prune",
+        RUN,
+        (PLACE, "heads: 0.4 of 4 would stay", "every layer must keep 1", "nearest is a ratio of 0.5"),
+        prune("what: [{heads: {ratio: 0.9}}], by: magnitude"),
+    ),
+    Case(
+        "ratios for more layers than there are",
+        RUN,
+        (PLACE, "expected one for each of the model's 2 layers, came 3"),
+        prune("what: [{ffn: {ratios: [0.5, 0.5, 0.5]}}], by: magnitude"),
+    ),
+    Case(
+        "a ratio so small that nothing goes",
+        RUN,
+        (PLACE, "nothing would go", "ask for more to go"),
+        prune("what: [{ffn: {ratio: 0.01}}], by: magnitude, spread: uniform"),
+    ),
+    Case("a part that nobody prunes", RUN, (f"{PLACE}.what[0]", 'did you mean "heads"'), prune("what: [{haeds: {}}]")),
+    Case("no ratio and no target", RUN, (PLACE, "heads: how much goes?", "`target`"), prune("what: [{heads: {}}]")),
+    Case(
+        "a ratio and a target",
+        RUN,
+        (PLACE, "nothing is left for it to decide"),
+        prune(f"{HALF}, target: {{parameters: 0.5}}"),
+    ),
+    Case(
+        "two targets at once",
+        RUN,
+        (f"{PLACE}.target", "expected one of", "came parameters, speedup"),
+        prune("what: [{heads: {}}], target: {parameters: 0.5, speedup: 2.0}"),
+    ),
+    Case(
+        "a speed-up below one",
+        RUN,
+        (f"{PLACE}.target.speedup", "greater than 1"),
+        prune("what: [{heads: {}}], target: {speedup: 0.5}"),
+    ),
+    Case(
+        "parameters that cannot be reached",
+        RUN,
+        (PLACE, "100 parameters", "cannot be reached; nearest is", "every layer at 1 head and 8 neurons"),
+        prune("what: [{heads: {}}, {ffn: {}}], by: magnitude, target: {parameters: 100}"),
+    ),
+    Case(
+        "a criterion of layers for heads",
+        RUN,
+        (PLACE, "similarity cannot score heads", "fisher"),
+        prune("what: [{heads: {ratio: 0.5}}], by: similarity"),
+    ),
+    Case(
+        "tuning where there are no masks",
+        RUN,
+        (PLACE, "tune", "heads and neurons"),
+        prune("what: [{depth: {ratio: 0.5}}], tune: true"),
+    ),
+    Case(
+        "fisher without a trained head",
+        RUN,
+        (PLACE, "no head trained for this task", "magnitude"),
+        both(outside_teacher(without_head), edit("teacher: ./model", "teacher: $teacher"), prune(HALF, "./model")),
+    ),
+    Case(
+        "vocabulary with nothing to go by",
+        RUN,
+        (f"{PLACE}.what[0].vocab.keep", "no such file"),
+        prune("what: [{vocab: {keep: ./nowhere.txt}}]"),
+    ),
+]

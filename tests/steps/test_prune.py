@@ -1,0 +1,186 @@
+"""prune, as a recipe runs it, on tiny models with their corpora."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from transformers import AutoModelForSequenceClassification
+
+from compress.core.artifact import ArtifactWriter
+from compress.core.errors import FaultsError, InputError
+from compress.core.options import faults_of, identity
+from compress.corpora.corpus import write_splits
+from compress.importance.magnitude import Magnitude
+from compress.pipeline.recipe import parse_recipe
+from compress.pipeline.run import check
+from compress.prune.api import prune_model
+from compress.prune.heads import Heads
+from compress.prune.target import Target
+from compress.runtime.student import Student
+from compress.steps.base import STEPS, Context
+from compress.steps.compare import Opened
+from compress.steps.forms import open_float
+from compress.steps.timing import BenchTimer
+from tests.prune import words
+from tests.quantize.forms import Ears, corpus_of, model_of, named, run_step, student_of, tokenizer_of
+
+PAIRS = [("bert", "classify"), ("distilbert", "tag"), ("bert", "embed")]
+MORE = [("roberta", "regress"), ("bert", "mask"), ("bert", "answer"), ("roberta", "multilabel"), ("mpnet", "classify"),
+        ("albert", "pair"), ("deberta-v2", "classify"), ("electra", "classify")]  # fmt: skip
+HALF = [{"heads": {"ratio": 0.5}}, {"ffn": {"ratio": 0.5}}]
+
+
+def step(**options: Any) -> Any:
+    """A step over `$model` and `$corpus`."""
+    return STEPS.get("prune").model_validate({"model": "$model", "corpus": "$corpus", "samples": 16, **options})
+
+
+def made(folder: Path, family: str, task: str, **options: Any) -> tuple[Path, dict[str, Any], Ears]:
+    """The step's artifact, its manifest, and what was said."""
+    ears = Ears()
+    inputs = {"model": student_of(folder / "model", family, task), "corpus": corpus_of(folder / "corpus", task)}
+    out = run_step(step(**options), folder / "out", ears, **inputs)
+    return out, json.loads((out / "manifest.json").read_text()), ears
+
+
+@pytest.mark.parametrize(("family", "task"), [*PAIRS, *(pytest.param(*one, marks=pytest.mark.slow) for one in MORE)])
+def test_a_pruned_model_is_a_student(tmp_path: Path, family: str, task: str) -> None:
+    """A pruned folder that an app cannot open, or whose manifest says other numbers than its weights."""
+    out, manifest, ears = made(tmp_path, family, task, what=HALF, tune=True)
+    student = Student.load(out, engine="torch")
+    student.verify()
+    facts, counts = manifest["about"]["pruned"], manifest["measured"]["parameters"]
+    assert facts["heads+ffn"]["neurons"]["after"] == [32] and facts["heads+ffn"]["heads"]["after"] == [2]
+    assert counts["after"]["total"] == facts["parameters"]["after"] < counts["before"]["total"]
+    assert manifest["about"]["parameters"] == counts["after"]
+    assert facts["heads+ffn"]["proof"]["difference"]["float64"] < 1e-10
+    assert set(manifest["measured"]["before"]) == {"dev"} and manifest["measured"]["retained"] is not None
+    assert not ears.warnings and manifest["about"]["trained_head"]
+    assert manifest["about"]["left"] == "2 of 4 heads, 32 of 64 neurons"
+
+
+def test_a_stock_shape_opens_without_us(tmp_path: Path) -> None:
+    """A uniform cut that only this library can open although the stock class could."""
+    out, manifest, _ = made(tmp_path, "bert", "classify", what=[{"ffn": {"ratio": 0.5}}], spread="uniform")
+    assert json.loads((out / "config.json").read_text())["model_type"] == "bert"
+    assert manifest["about"]["architecture"]["ffn"] == 32
+    assert AutoModelForSequenceClassification.from_pretrained(out).config.intermediate_size == 32
+
+
+def test_the_vocabulary_and_what_it_does_to_dev(tmp_path: Path) -> None:
+    """A cut vocabulary whose unknown words nobody is told of, or a folder with the tokenizer that it had before."""
+    folder = tmp_path / "body"
+    tokenizer = words.tokenizer("bert", folder)
+    tokenizer.save_pretrained(folder)
+    words.model("bert", len(tokenizer), AutoModelForSequenceClassification).save_pretrained(folder)
+    labelled = [{"text": row[0], "label": number % 2} for number, row in enumerate(words.texts(1, 12))]
+    unseen = {"text": " ".join(words.words(99, 12)), "label": 0}
+    writer = ArtifactWriter(tmp_path / "corpus")
+    counted = write_splits(writer.open(), {"train": labelled, "dev": [*labelled, unseen]})
+    about = {"task": named("classify"), "labels": ["LABEL_0", "LABEL_1"], "rows": counted, "slices": False}
+    corpus = writer.commit({"kind": "Corpus", "key": "k", "about": about})
+    out = run_step(step(what=["vocab"], by="magnitude"), tmp_path / "out", Ears(), model=folder, corpus=corpus)
+    manifest = json.loads((out / "manifest.json").read_text())
+    told = manifest["measured"]["coverage"]
+    assert told["texts"] == 13 and 0.5 < told["covered_texts"] < 1 and told["resplit_share"] > 0
+    rows = manifest["about"]["pruned"]["vocab"]["rows"]
+    assert rows[1] < rows[0] == len(tokenizer)
+    assert manifest["about"]["architecture"]["vocabulary"] == rows[1]
+    assert Student.load(out, engine="torch").verify().difference < 1e-5
+
+
+def test_a_body_without_a_head_is_pruned_by_what_needs_none(tmp_path: Path) -> None:
+    """A pretrained body that must be fine-tuned before it can be made smaller, or that is scored by a random head."""
+    folder = tmp_path / "body"
+    model_of("bert", "embed").save_pretrained(folder)
+    tokenizer_of("bert").save_pretrained(folder)
+    corpus = corpus_of(tmp_path / "corpus", "classify")
+    out = run_step(step(what=HALF, by="magnitude"), tmp_path / "out", Ears(), model=folder, corpus=corpus)
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert not manifest["about"]["trained_head"] and "dev" not in manifest["measured"]
+    with pytest.raises(InputError, match=r"no head trained for this task; take .*`magnitude`"):
+        run_step(step(what=HALF), tmp_path / "two", Ears(), model=folder, corpus=corpus)
+
+
+def test_seeds_draw_the_rows_and_nothing_else(tmp_path: Path) -> None:
+    """A prune that is another one each time it runs."""
+    model, corpus = student_of(tmp_path / "model", "bert", "classify"), corpus_of(tmp_path / "corpus", "classify")
+    outs = [run_step(step(what=HALF), tmp_path / name, Ears(), model=model, corpus=corpus) for name in ("one", "two")]
+    one, two = ((out / "model.safetensors").read_bytes() for out in outs)
+    assert one == two
+
+
+@pytest.mark.parametrize("engine", ["onnx", "torch"])
+def test_models_are_timed_beside_a_reference(tmp_path: Path, engine: str) -> None:
+    """Times of the wrong model or engine, and a work folder that fills with weights."""
+    opened = opened_for(tmp_path)
+    target = Target(speedup=1.5, engine=engine, length=8, seconds=0.02, threads=1)
+    timer = BenchTimer(target, opened, opened, tmp_path / "work", Ears())
+    loaded = opened.loaded
+    small = prune_model(loaded.model, loaded.tokenizer, [Heads(ratio=0.5)], Magnitude())
+    timings = timer([loaded.model, small.model], loaded.tokenizer)
+    assert len(timings) == 2 and all(0.2 < one.ratio < 5 and one.milliseconds > 0 for one in timings)
+    assert [path.name for path in (tmp_path / "work" / "timing").iterdir()] == ["reference"]
+
+
+def opened_for(folder: Path) -> Opened:
+    """An opened model with its corpus."""
+    model, corpus = student_of(folder / "model", "bert", "classify"), corpus_of(folder / "corpus", "classify")
+    context = Context("prune", {"$model": model, "$corpus": corpus}, folder, folder, 7)
+    return open_float(context, "$model", "$corpus")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"what": []}, "at least 1 item"),
+        ({"what": [{"heads": {}}]}, "heads: how much goes"),
+        ({"what": [{"heads": {"ratio": 1.5}}]}, "less than 1"),
+        ({"what": [{"heads": {"ratio": 0.5, "ratios": [0.5]}}]}, "came both"),
+        ({"what": [{"ffn": {"ratios": [0.0, 0.0]}}]}, "nothing would go"),
+        ({"what": [{"heds": {"ratio": 0.5}}]}, 'did you mean "heads"'),
+        ({"what": HALF, "by": "similarity"}, "similarity cannot score heads"),
+        ({"what": HALF, "of": "$model"}, "of: is what a `target` is relative to"),
+        ({"what": HALF, "target": {"parameters": 0.5}}, "nothing is left for it to decide"),
+        ({"what": [{"heads": {}}], "target": {}}, "expected one of parameters, size, latency and speedup"),
+    ],
+)
+def test_what_a_recipe_cannot_ask(options: dict[str, Any], words: str) -> None:
+    """A senseless recipe that is found out after the teacher was trained."""
+    with pytest.raises(ValidationError) as caught:
+        step(**options)
+    assert words in " ".join(map(str, faults_of(caught.value, STEPS.get("prune"))))
+
+
+RECIPE = """\
+steps:
+  corpus: {prepare: {source: {reviews: {rows: 40, seed: 1}}, task: {classify: {}}}}
+  teacher: {teach: {corpus: $corpus, model: some/body}}
+"""
+
+
+def test_an_order_that_makes_no_sense_is_seen_in_the_recipe() -> None:
+    """An int8 model that is to be pruned, found out after everything above it was paid for."""
+    with pytest.raises(
+        FaultsError, match=r"steps.small.prune.model: \$int8 is already in an engine's own form .*come last"
+    ):
+        parse_recipe(
+            RECIPE + "  int8: {quantize: {model: $teacher, corpus: $corpus, method: torch}}\n"
+            "  small: {prune: {model: $int8, corpus: $corpus, what: [{heads: {ratio: 0.5}}]}}\n"
+        )
+    recipe = parse_recipe(
+        RECIPE + "  small: {prune: {model: no/such/folder, of: ./nowhere, corpus: $corpus, what: [{heads: {}}], "
+        "target: {speedup: 2.0}}}\n"
+    )
+    assert [fault.path for fault in check(recipe)] == ["steps.small.prune.model", "steps.small.prune.of"]
+
+
+def test_timing_does_not_enter_the_key() -> None:
+    """A step that runs again because the clock said something else."""
+    one = identity(step(what=[{"heads": {}}], target={"speedup": 2.0}))
+    assert one == identity(step(what=[{"heads": {}}], target={"speedup": 2.0}))
+    assert one["target"]["speedup"] == 2.0 and "table" not in json.dumps(one)
