@@ -26,7 +26,6 @@ class Job:
 
     model: PreTrainedModel
     auto_class: type[Any]
-    tokenizer: Any = None
     texts: Callable[[int], Evidence] | None = None
     counts: Callable[[], Tensor] | None = None
 

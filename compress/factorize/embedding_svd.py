@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -108,8 +109,7 @@ class EmbeddingSvd(Factorizer):
         if self._into(model) == "electra":
             student = ElectraStudent(embedding=width, layers="all")
             return student.config(model, student.shape(shape))
-        shape = type(shape)(shape.layers, shape.width, shape.heads, shape.ffn, width)
-        return albert_config(model, shape, groups=groups_of(model))
+        return albert_config(model, replace(shape, embedding=width), groups=groups_of(model))
 
     def _into(self, model: PreTrainedModel) -> str:
         if self.into != "auto":

@@ -113,7 +113,7 @@ def _job(opened: Opened, work: Distillation, seed: int) -> Job:
         return torch.from_numpy(np.bincount(tokens, minlength=rows))
 
     auto_class = getattr(transformers, opened.task.auto_class)
-    return Job(opened.loaded.model, auto_class, opened.loaded.tokenizer, texts, counts)
+    return Job(opened.loaded.model, auto_class, texts, counts)
 
 
 def _kept(before: dict[str, float], after: dict[str, float], metric: str) -> float | None:

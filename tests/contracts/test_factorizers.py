@@ -31,7 +31,7 @@ def factorizer(name: str) -> Factorizer:
 
 def attempted(name: str, model: Any, head: str = "classify") -> Factorized | str:
     """The smaller model, or why it cannot be."""
-    job = Job(model, HEADS[head], None, lambda count: Evidence([labelled()], loss), lambda: torch.arange(50))
+    job = Job(model, HEADS[head], lambda count: Evidence([labelled()], loss), lambda: torch.arange(50))
     try:
         return factorizer(name).factorize(job)
     except InputError as refusal:

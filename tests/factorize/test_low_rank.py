@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +16,11 @@ from compress.factorize.low_rank import LowRank
 from compress.importance.base import Evidence
 from compress.prune.slicing import Slice, cut
 from compress.shapes.low_rank import LowRankLinear
+from compress.shapes.settle import settle
 from compress.train.facts import parameters
 from tests.factorize.test_seen import labelled, loss
 from tests.models import HEADS, batch, inputs_for, tiny
+from tests.students.tools import saved
 
 FFN = "encoder.layer.0.intermediate.dense"
 
@@ -116,6 +119,19 @@ def test_a_stock_architecture_cannot_follow(name: str) -> None:
     options = {"width": 4, "weighted": False} if name == "embedding_svd" else {}
     with pytest.raises(InputError, match=rf"query of layer 1 is low-rank, .*; do {name} first"):
         FACTORIZERS.get(name).model_validate(options).factorize(Job(once, HEADS["classify"]))
+
+
+def test_uneven_layers_can_be_low_rank_and_nothing_stock(tmp_path: Path) -> None:
+    """Prevents a pruned model that loses its shapes on the way: cut first, then thin matrices, saved and loaded."""
+    model, place = tiny("bert"), "bert.encoder.layer.1"
+    cut(model, [Slice(f"{place}.intermediate.dense", "out", torch.arange(24)),
+                Slice(f"{place}.output.dense", "in", torch.arange(24))])  # fmt: skip
+    uneven = settle(model)
+    made = factorized(uneven, rank={"ratio": 0.6})
+    assert made.facts["ranks"][f"{place}.output.dense"] == 5 and made.facts["ranks"][f"bert.{FFN}"] == 6
+    saved(made.model, "classify", tmp_path)  # loads it again and compares
+    with pytest.raises(InputError, match=r"ffn_in of layer 2 has the shape \[24, 16\].*; do embedding_svd first"):
+        FACTORIZERS.get("embedding_svd")(width=4, weighted=False).factorize(Job(uneven, HEADS["classify"]))
 
 
 def test_heads_cannot_be_pruned_after_it() -> None:
