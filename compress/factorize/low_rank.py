@@ -79,7 +79,7 @@ class LowRank(Factorizer):
         model = copy.deepcopy(job.model)
         for name, (matrix, rank) in chosen.items():
             _replace(model, name, matrix, rank)
-        return Factorized(settle(model).eval(), _facts(matrices, ranks))
+        return Factorized(settle(model).train(False), _facts(matrices, ranks))
 
     def _names(self, model: PreTrainedModel) -> list[str]:
         """The dotted names of the chosen matrices of every stored layer."""

@@ -76,7 +76,7 @@ def rehoused(
         )
     lost = _lost(model, made, inherited)
     return Factorized(
-        made.eval(), {"family": made.config.model_type, "shape": architecture_facts(made), **inherited}, lost
+        made.train(False), {"family": made.config.model_type, "shape": architecture_facts(made), **inherited}, lost
     )
 
 

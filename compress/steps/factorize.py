@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -108,7 +108,7 @@ def _job(opened: Opened, work: Distillation, seed: int) -> Job:
         return Evidence(work.sample(count), loss, seed)
 
     def counts() -> Tensor:
-        rows = len(opened.loaded.model.get_input_embeddings().weight)
+        rows = len(cast(Tensor, opened.loaded.model.get_input_embeddings().weight))
         tokens = np.concatenate([np.asarray(row["input_ids"]) for row in work.features("train")])
         return torch.from_numpy(np.bincount(tokens, minlength=rows))
 
