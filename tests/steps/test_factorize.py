@@ -84,7 +84,7 @@ def test_a_smaller_model_with_its_record(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "task", ["tag", "mask", *(pytest.param(name, marks=SLOW) for name in ("regress", "multilabel", "answer", "embed"))]
+    "task", ["tag", *(pytest.param(name, marks=SLOW) for name in ("mask", "regress", "multilabel", "answer", "embed"))]
 )
 def test_every_task(tmp_path: Path, task: str) -> None:
     """Prevents a task whose head, loss or metric the step does not know; low_rank looks at the task's own texts."""
@@ -130,7 +130,8 @@ def test_int_8_after_a_factorization(tmp_path: Path, engine: str, method: Any) -
         run(tmp_path, "again", out, LOW)
 
 
-@pytest.mark.parametrize("method", [SHARE, pytest.param(SVD, marks=SLOW), pytest.param(LOW, marks=SLOW)])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [SVD, SHARE, LOW])
 def test_the_repair_that_is_told_runs(tmp_path: Path, method: Any) -> None:
     """Prevents a message that names a step which does not work, and a repair that gives back the old shape."""
     corpus = small_corpus(tmp_path / "corpus")
