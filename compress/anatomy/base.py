@@ -20,8 +20,9 @@ class Anatomy(Structure):
     `embeddings` to `layers` and `pooler` start at the base model; `query` to `ffn_norm` at one layer;
     `hidden_pooler` (the dense layer before the classes, where it belongs to the head), `output_layer` and the `mask_`
     parts at the model with its head. `embedding_projection`: the matrix from factorized embeddings to the width.
-    `config_names`: what the family's config calls its shape. `scores_lack`: what attention scores have besides
-    q k^T / sqrt(e), empty when nothing; such scores cannot be compared, nor can the layers start another architecture.
+    `head_activation`: what stands between that dense layer (or the pooler) and the classes. `config_names`: what the
+    family's config calls its shape. `scores_lack`: what attention scores have besides q k^T / sqrt(e), empty when
+    nothing; such scores cannot be compared, nor can the layers start another architecture.
     `beside`: parts of a layer that give features of heads beside q, k and v, where the model has them.
     `relative_table`: what all layers add to their scores, one column for each head. `hidden_projection`: as
     `embedding_projection`, but the embedding norm acts behind it. `drops_projection`: no projection where both spaces
@@ -44,6 +45,7 @@ class Anatomy(Structure):
     pooler: ClassVar[str] = ""
     hidden_pooler: ClassVar[str] = ""
     output_layer: ClassVar[str] = "classifier"
+    head_activation: ClassVar[str] = "tanh"
     mask_dense: ClassVar[str] = ""
     mask_norm: ClassVar[str] = ""
     mask_bias: ClassVar[str] = ""

@@ -29,6 +29,7 @@ class DebertaV2(Bert):
     beside: ClassVar[tuple[str, ...]] = ("attention.self.pos_key_proj", "attention.self.pos_query_proj")
     pooler: ClassVar[str] = ""
     hidden_pooler: ClassVar[str] = "pooler.dense"
+    head_activation: ClassVar[str] = "gelu"
     mask_dense: ClassVar[str] = "cls.predictions.transform.dense"
     mask_norm: ClassVar[str] = "cls.predictions.transform.LayerNorm"
     mask_bias: ClassVar[str] = "cls.predictions.bias"

@@ -29,6 +29,7 @@ class DistilBert(Anatomy):
     ffn_norm: ClassVar[str] = "output_layer_norm"
     hidden_pooler: ClassVar[str] = "pre_classifier"
     output_layer: ClassVar[str] = "classifier"
+    head_activation: ClassVar[str] = "relu"
     mask_dense: ClassVar[str] = "vocab_transform"
     mask_norm: ClassVar[str] = "vocab_layer_norm"
     mask_bias: ClassVar[str] = "vocab_projector.bias"

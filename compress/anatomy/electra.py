@@ -17,6 +17,7 @@ class Electra(Bert):
     pooler: ClassVar[str] = ""
     hidden_pooler: ClassVar[str] = "classifier.dense"
     output_layer: ClassVar[str] = "classifier.out_proj"
+    head_activation: ClassVar[str] = "gelu"
     mask_dense: ClassVar[str] = "generator_predictions.dense"
     mask_norm: ClassVar[str] = "generator_predictions.LayerNorm"
     mask_bias: ClassVar[str] = "generator_lm_head.bias"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from compress.core.options import Options
@@ -13,24 +15,40 @@ from compress.core.registry import Catalogue
 from compress.importance.base import Evidence
 
 
+@dataclass(frozen=True)
+class Job:
+    """What a factorizer works on.
+
+    model: float32, in eval mode, on the CPU; it stays as it is. auto_class: the Auto class of its head. texts: called
+    with a number of training texts, gives what is to be seen of them. counts: gives `[v]`, how often each token stands
+    in the training texts. Either is None where there is no corpus, and costs something only when it is called.
+    """
+
+    model: PreTrainedModel
+    auto_class: type[Any]
+    texts: Callable[[int], Evidence] | None = None
+    counts: Callable[[], Tensor] | None = None
+
+
 @dataclass
 class Factorized:
-    """A model with fewer parameters. facts: ranks, energies and counts, for the manifest."""
+    """A model with fewer parameters. facts: ranks, energies and what was inherited, for the manifest. lost: what could
+    not go over exactly besides what was cut, in words, for the user."""
 
     model: PreTrainedModel
     facts: dict[str, Any] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
 
 
 class Factorizer(Options):
-    """Base of every factorization."""
+    """Base of every factorization; its fields say how much goes."""
 
     @abstractmethod
-    def factorize(
-        self, model: PreTrainedModel, auto_class: type[Any], tokenizer: Any, evidence: Evidence
-    ) -> Factorized:
-        """A new model; `model` (float32, eval, on the CPU) stays as it is.
+    def factorize(self, job: Job) -> Factorized:
+        """A new model. Draws what a new part must start from out of torch's global generator.
 
-        Raises InputError when nothing would shrink.
+        Raises InputError when nothing would shrink, when the family does not allow it, and when the texts that it
+        reads are not there.
         """
 
 

@@ -60,13 +60,20 @@ class AlbertStudent(ShapedStudent):
 
     def config(self, teacher: PreTrainedModel, shape: Shape) -> AlbertConfig:
         """An `AlbertConfig` of one group, with the teacher's vocabulary, positions, labels and activation."""
-        keys = common(teacher, shape, self.dropout)
-        head = getattr(teacher.config, "classifier_dropout", None)
-        head = keys["hidden_dropout_prob"] if head is None or self.dropout is not None else head
-        return AlbertConfig(
-            **keys,
-            embedding_size=shape.embedding,
-            num_hidden_groups=1,
-            inner_group_num=1,
-            classifier_dropout_prob=head,
-        )
+        return albert_config(teacher, shape, self.dropout)
+
+
+def albert_config(
+    teacher: PreTrainedModel, shape: Shape, dropout: float | None = None, groups: int = 1
+) -> AlbertConfig:
+    """With the teacher's vocabulary, positions, labels and activation. dropout: None is the teacher's."""
+    keys = common(teacher, shape, dropout)
+    own = (getattr(teacher.config, name, None) for name in ("classifier_dropout", "classifier_dropout_prob"))
+    head = next((found for found in own if found is not None and dropout is None), keys["hidden_dropout_prob"])
+    return AlbertConfig(
+        **keys,
+        embedding_size=shape.embedding,
+        num_hidden_groups=groups,
+        inner_group_num=1,
+        classifier_dropout_prob=head,
+    )

@@ -23,12 +23,14 @@ class Given:
 
     resolve: a folder for `$name`, anything else as it is. sample: batches of that many training texts (a model's inputs
     `[b, s]`, with `labels` and `outputs`), or None where there is no corpus. loss: the task's supervised loss of a
-    model's outputs on such a batch, or None where the teacher's head is not trained for the task.
+    model's outputs on such a batch, or None where the teacher's head is not trained for the task. counts: `[v]`, how
+    often each token stands in the training texts; None where each row of a table counts alike.
     """
 
     resolve: Callable[[str], str] = str
     sample: Callable[[int], Sequence[Batch]] | None = None
     loss: Callable[[Any, Batch], Tensor] | None = None
+    counts: Tensor | None = None
 
 
 NOTHING = Given()

@@ -42,8 +42,8 @@ class Tables:
         return self if self.types is None else replace(self, positions=self.positions + self.types[0], types=None)
 
 
-def tables_of(teacher: PreTrainedModel) -> Tables:
-    """The tables of a model; factorized ones multiplied out, with one gain for all tokens in place of their own."""
+def stored_tables(teacher: PreTrainedModel) -> Tables:
+    """The tables as the model holds them, with the norm that acts on them: of width E where they are factorized."""
     anatomy, body = anatomy_of(teacher), teacher.base_model
 
     def held(name: str) -> Tensor:
@@ -53,9 +53,15 @@ def tables_of(teacher: PreTrainedModel) -> Tables:
     positions = held(f"{anatomy.position_embeddings}.weight")[anatomy.position_offset :]
     types = held(f"{anatomy.token_type_embeddings}.weight") if anatomy.token_type_embeddings else None
     gain, shift = (held(f"{anatomy.embedding_norm}.{kind}") for kind in ("weight", "bias"))
-    projection = anatomy.projection(teacher)
+    return Tables(words, positions, types, gain, shift)
+
+
+def tables_of(teacher: PreTrainedModel) -> Tables:
+    """The tables of a model; factorized ones multiplied out, with one gain for all tokens in place of their own."""
+    tables, projection = stored_tables(teacher), anatomy_of(teacher).projection(teacher)
     if projection is None:
-        return Tables(words, positions, types, gain, shift)
+        return tables
+    words, positions, types, gain, shift = tables.words, tables.positions, tables.types, tables.gain, tables.shift
     matrix, bias = projection.weight.detach(), projection.bias.detach()
 
     def wide(table: Tensor) -> Tensor:
@@ -74,10 +80,27 @@ def tables_of(teacher: PreTrainedModel) -> Tables:
     )
 
 
-def table_moments(tables: Tables) -> Tensor:
-    """`[d, d]` second moments of the centred tables, float64; each token takes one row of each table."""
+def table_moments(tables: Tables, counts: Tensor | None = None) -> Tensor:
+    """`[d, d]` second moments of the centred tables, float64; each token takes one row of each table.
+
+    counts: `[v]`, how often each word's row is taken; None: all alike.
+    """
     rows = [centred(table) for table in (tables.words, tables.positions, tables.types) if table is not None]
-    return torch.stack([table.T @ table / len(table) for table in rows]).sum(0)
+    moments = [table.T @ table / len(table) for table in rows]
+    if counts is not None:
+        moments[0] = rows[0].T @ (rows[0] * (counts.double() / counts.sum())[:, None])
+    return torch.stack(moments).sum(0)
+
+
+def kept_by_width(tables: Tables, counts: Tensor | None = None) -> Tensor:
+    """`[d]`: the share of their energy that tables of width 1, 2, ... d keep, float64.
+
+    A width keeps one direction less: the mean, which the norm takes out, needs one.
+    """
+    moments = table_moments(tables, counts)
+    sizes = torch.linalg.eigvalsh(moments).clamp(min=0).flip(0)
+    total = sizes.sum().clamp(min=torch.finfo(torch.float64).tiny)
+    return torch.cat([sizes.new_zeros(1), sizes[:-1].cumsum(0) / total]).clamp(max=1)
 
 
 @dataclass(frozen=True)
@@ -90,16 +113,22 @@ class Tied:
 
 @torch.no_grad()
 def fill_embeddings(
-    fill: Filling, teacher: PreTrainedModel, student: PreTrainedModel, narrowing: Narrowing
+    fill: Filling,
+    teacher: PreTrainedModel,
+    student: PreTrainedModel,
+    narrowing: Narrowing,
+    counts: Tensor | None = None,
 ) -> tuple[list[str], Tied | None]:
     """Word, position and type embeddings, their norm, and the projection of factorized ones.
 
+    counts: `[v]`, how much each word's row counts in a factorization; None: all alike.
     Returns facts for the manifest, and what the masked-token head needs (None for tables that were multiplied out).
     """
     one, two = anatomy_of(teacher), anatomy_of(student)
     theirs, mine = one.projection(teacher), two.projection(student)
     same = theirs is not None and mine is not None and theirs.in_features == mine.in_features
-    tables = tables_of(teacher)
+    narrower = theirs is not None and mine is not None and mine.in_features < theirs.in_features
+    tables = stored_tables(teacher) if narrower else tables_of(teacher)
     if same:
         assert theirs is not None and mine is not None
         _fill_raw(fill, teacher, student)
@@ -116,12 +145,16 @@ def fill_embeddings(
         _fill_tables(fill, student, tables, space)
         gain, shift = narrowed_norm(tables.gain, tables.shift, space, longer)
     else:
-        space, kept = factors(tables, mine.in_features)
+        space, kept = factors(tables, mine.in_features, counts)
         _fill_tables(fill, student, tables, space)
         gain, shift = torch.ones(mine.in_features), torch.zeros(mine.in_features)
         longer = math.sqrt(len(space) * kept / mine.in_features)
-        fill(mine.weight, narrowing.hidden.T @ (longer * tables.gain[:, None] * space))
-        fill(mine.bias, tables.shift @ narrowing.hidden)
+        outer, bias = narrowing.hidden.T, tables.shift
+        if narrower:
+            assert theirs is not None
+            outer, bias = outer @ theirs.weight, theirs.weight @ bias + theirs.bias
+        fill(mine.weight, outer @ (longer * tables.gain[:, None] * space))
+        fill(mine.bias, bias @ narrowing.hidden)
         facts.append(f"tables and projection by singular values, {kept:.1%} of their energy")
     norm = student.base_model.get_submodule(two.embedding_norm)
     fill(norm.get_parameter("weight"), gain)
@@ -130,12 +163,15 @@ def fill_embeddings(
     return done, Tied(space, longer) if tables.exact else None
 
 
-def factors(tables: Tables, size: int) -> tuple[Tensor, float]:
+def factors(tables: Tables, size: int, counts: Tensor | None = None) -> tuple[Tensor, float]:
     """`[d, size]` map T of the tables into a narrow space, and the share of their energy that it keeps.
 
-    Rows of `centred(table) @ T` have the mean 0, so that a norm there does nothing but set their length.
+    Rows of `centred(table) @ T` have the mean 0, so that a norm there does nothing but set their length. Where nothing
+    is cut, T is the identity. counts: `[v]`, how much each word's row counts; None: all alike.
     """
-    found = principal(table_moments(tables), min(size, len(tables.gain)) - 1)
+    if size == len(tables.gain):
+        return torch.eye(size), 1.0
+    found = principal(table_moments(tables, counts), min(size, len(tables.gain)) - 1)
     basis = across_ones(size)[:, : found.columns.shape[1]]
     return (found.columns @ basis.T).float(), found.kept
 

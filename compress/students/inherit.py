@@ -65,7 +65,7 @@ def inherit(
     if kin:
         facts |= _copy_kin(fill, teacher, student, sources)
     else:
-        facts["embeddings"], tied = fill_embeddings(fill, teacher, student, narrowing)
+        facts["embeddings"], tied = fill_embeddings(fill, teacher, student, narrowing, given.counts)
         facts["layers"] = _fill_layers(fill, teacher, student, sources, narrowing)
         facts["head"] = _fill_head(fill, teacher, student, narrowing, tied)
     return facts | narrowing.facts | {"random": fill.left()}

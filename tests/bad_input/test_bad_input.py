@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.bad_input import datasets, folders, models, pruning, recipes, signals, tasks
+from tests.bad_input import datasets, factorizing, folders, models, pruning, recipes, signals, tasks
 from tests.bad_input.scene import Case, build, compress, hashes, inside
 
 CASES = [
     *recipes.CASES, *datasets.CASES, *tasks.CASES, *models.CASES, *folders.CASES, *signals.CASES,
-    *pruning.CASES,
+    *pruning.CASES, *factorizing.CASES,
 ]  # fmt: skip
 
 

@@ -1,0 +1,39 @@
+"""The benchmark of factorizations: its recipe is valid, and its claims say which way is better."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.factorize import PROMISED, START, arguments, claims, recipe_of, row
+from compress.pipeline.recipe import parse_recipe
+
+
+def manifests(before: int, after: int, start: float, repaired: float) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a start and its repair leave behind, of a teacher at 0.8."""
+    counts = {"embeddings": before, "encoder": before, "total": before}
+    smaller = {"embeddings": after, "encoder": after, "total": after}
+    measured = {"before": {"dev": {"accuracy": 0.8}}, "dev": {"accuracy": start}}
+    measured["parameters"] = {"before": counts, "after": smaller}  # type: ignore[assignment]
+    return {"measured": measured}, {"measured": {"dev": {"accuracy": repaired}}, "environment": {}}
+
+
+def test_the_recipe_is_valid(tmp_path: Path) -> None:
+    """Prevents a benchmark that breaks at its first step, hours after it was started."""
+    for model in ("--teacher", "--body"):
+        options = arguments(["--data", str(tmp_path), model, str(tmp_path), "--rows", "100"])
+        recipe = parse_recipe(yaml.safe_dump(recipe_of(options), sort_keys=False))
+        assert len(recipe.steps) == 1 + (model == "--body") + 2 * len(START)
+
+
+def test_claims_compare_the_smaller_with_the_larger() -> None:
+    """Prevents a ratio the wrong way round, a share of the wrong model, and a start that was not run but is met."""
+    found = {"narrow": {seed: manifests(300, 100, 0.4, 0.8) for seed in (1, 2, 3)}, "shared-average": {}}
+    fewer, share, *rest = claims(found)
+    assert (fewer["value"], fewer["met"], share["value"], share["met"]) == (3.0, True, 100.0, True)
+    assert [one["met"] for one in rest] == [False, False]
+    line = row("narrow", found["narrow"])
+    assert (line["kept_before_repair"], line["kept"], line["embeddings_fewer"]) == (50.0, 100.0, 3.0)
+    assert {name for name, *_ in PROMISED} <= set(START)
