@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -65,6 +66,27 @@ def test_scores_add_up_and_a_shut_gate_is_still_scored() -> None:
     gates.updated(10, Group())
     assert torch.equal(gates.scores, before - gradient)
     assert gates.gates.view(2, 32).sum(1).tolist() == [16, 16]
+
+
+class Three(Group):
+    """A process whose two others have the same gradients as itself."""
+
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
+        for value in tensors:
+            value.mul_(3)
+
+
+def test_the_gradients_of_all_processes_are_summed() -> None:
+    """Prevents scores of one process's rows, which would open other gates in each."""
+    scores = []
+    for group in (Group(), Three()):
+        student = bert(1, dropout=0.0)
+        gates = Movement(ffn=0.5).build(student)
+        Objective(student, None, [HardCE()], gates=gates)(labelled())[0].backward()
+        gates.begin(10)
+        gates.updated(1, group)
+        scores.append(gates.scores)
+    assert torch.equal(scores[1], 3 * scores[0]) and scores[0].abs().max() > 0
 
 
 def test_the_schedule_by_hand() -> None:

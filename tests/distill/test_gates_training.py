@@ -18,18 +18,20 @@ from tests.train import crew
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{}, {"accumulate": 3, "ema": 0.9}, {"gradient_checkpointing": True}, {"precision": "bf16"}],
-    ids=["plain", "accumulated", "recomputed", "bf16"],
+    ("at", "changes"),
+    [
+        (22, {"accumulate": 3, "ema": 0.9, "epochs": 4}),
+        (9, {"gradient_checkpointing": True, "precision": "bf16", "checkpoint_steps": 4}),
+    ],
+    ids=["accumulated", "recomputed in bf16"],
 )
-def test_a_broken_run_ends_bit_equal(changes: dict[str, Any], tmp_path: Path) -> None:
+def test_a_broken_run_ends_bit_equal(at: int, changes: dict[str, Any], tmp_path: Path) -> None:
     """Prevents scores or gates that no checkpoint carries, and stale gates in the first batch after a resume."""
-    given: dict[str, Any] = {"epochs": 6, **changes} if "accumulate" in changes else changes
-    whole, module, gates = train(tmp_path / "whole", **given)
+    whole, module, gates = train(tmp_path / "whole", **changes)
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "broken", broken_at=30 if "accumulate" in changes else 13, **given)
+        train(tmp_path / "broken", broken_at=at, **changes)
     torch.manual_seed(99)
-    resumed, again, others = train(tmp_path / "broken", **given)
+    resumed, again, others = train(tmp_path / "broken", **changes)
     assert resumed.resumed_from is not None and resumed.history == whole.history
     left, right = weights_of(module), weights_of(again)
     assert left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
@@ -39,8 +41,8 @@ def test_a_broken_run_ends_bit_equal(changes: dict[str, Any], tmp_path: Path) ->
 
 def test_recomputed_activations_count_once(tmp_path: Path) -> None:
     """Prevents a gate's gradient that is counted again when a layer is computed twice."""
-    _, _, plain = train(tmp_path / "plain")
-    _, _, twice = train(tmp_path / "twice", gradient_checkpointing=True)
+    _, _, plain = train(tmp_path / "plain", epochs=1)
+    _, _, twice = train(tmp_path / "twice", epochs=1, gradient_checkpointing=True)
     assert torch.allclose(plain.scores, twice.scores, rtol=1e-3, atol=1e-6)
 
 
@@ -64,7 +66,8 @@ def test_only_the_final_number_of_gates_can_win(tmp_path: Path) -> None:
     result, _, gates = train(tmp_path / "one", dev=falling, evaluate_per_epoch=4)
     final = HALF.final_from(result.steps)
     assert len(looks) == 8 and looks[0] == 1.0
-    assert result.best_step >= final and result.best_metric == pytest.approx(1.0 - 0.01 * (8 - looks.count(0.5) + 1))
+    assert (result.steps, final, result.best_step) == (16, 12, 12)
+    assert result.best_metric == pytest.approx(1.0 - 0.01 * 6), "the sixth look, at update 12, is the first that counts"
     assert gates.gates.mean() == 0.5
     patient, _, _ = train(tmp_path / "two", dev=falling, evaluate_per_epoch=4, patience=1)
     assert patient.stopped_early and patient.steps > final
@@ -83,6 +86,7 @@ def test_the_best_weights_bring_their_gates_along(tmp_path: Path) -> None:
     assert torch.equal(gates.gates, held[0]) and any(not torch.equal(held[0], later) for later in held[1:])
 
 
+@pytest.mark.slow
 def test_two_processes_score_as_one(tmp_path: Path) -> None:
     """Prevents scores of one process's rows, or gates that differ between processes that share gradients."""
     changes = {"epochs": 1.0, "checkpoint_steps": 0}
@@ -97,15 +101,13 @@ def test_two_processes_score_as_one(tmp_path: Path) -> None:
 
 
 def test_what_matters_stays_and_what_does_not_goes(tmp_path: Path) -> None:
-    """Prevents scores of the wrong sign: neurons that give noise go, those that carry the label stay."""
+    """Prevents scores of the wrong sign, or of the weights' size: neurons that never fire go, however large."""
     student = bert(1, dropout=0.0)
     layer = student.bert.encoder.layer[0]
-    useless = torch.arange(32) % 2 == 1
+    useless = torch.arange(32) % 2 == 0  # the first of every pair, which a tie would keep
     with torch.no_grad():
-        layer.output.dense.weight[:, useless] = 0
-        layer.intermediate.dense.weight[useless] = 0
-        layer.intermediate.dense.bias[useless] = 3.0  # large and constant: magnitude would keep it
-        layer.output.dense.weight[:, ~useless] *= 5
+        layer.intermediate.dense.bias[useless] = -20.0
+        layer.output.dense.weight[:, useless] *= 50
     gates = Movement(ffn=0.5).build(student)
     made = Objective(student, None, [HardCE()], gates=gates)
     result, _, _ = train(tmp_path, made=(made, gates), epochs=6, learning_rate=5e-3)

@@ -35,8 +35,10 @@ class Movement(Gates):
 
     paper: ClassVar[str] = "Sanh, Wolf, Rush 2020, arXiv 2005.07683; Lagunas et al. 2021, arXiv 2109.04838"
 
-    heads: float = Field(0.0, ge=0, lt=1, description="share of the attention heads that goes; every layer keeps one")
-    ffn: float = Field(0.0, ge=0, lt=1, description="share of the feed-forward neurons that goes")
+    heads: float = Field(
+        0.0, ge=0, lt=1, description="share of the attention heads that goes; every layer keeps one", examples=[0.5]
+    )
+    ffn: float = Field(0.0, ge=0, lt=1, description="share of the feed-forward neurons that goes", examples=[0.5])
     scope: Literal["layer", "global"] = Field(
         "layer", description="the same share of every layer, or the lowest scores of the whole model"
     )
@@ -141,4 +143,4 @@ class MovementGating(Gating):
 
 
 def _end(parts: Sequence[Part]) -> int:
-    return max(part.at.stop for part in parts)
+    return int(max(part.at.stop for part in parts))
