@@ -101,17 +101,19 @@ def test_two_processes_score_as_one(tmp_path: Path) -> None:
 
 
 def test_what_matters_stays_and_what_does_not_goes(tmp_path: Path) -> None:
-    """Prevents scores of the wrong sign, or of the weights' size: neurons that never fire go, however large."""
-    student = bert(1, dropout=0.0)
+    """Prevents scores of the wrong sign, or of the weights' size: large weights that nothing reaches go, and those that
+    grow from nothing, since the label is learned through them alone, stay."""
+    student = bert(1, dropout=0.0).requires_grad_(False)
     layer = student.bert.encoder.layer[0]
     useless = torch.arange(32) % 2 == 0  # the first of every pair, which a tie would keep
     with torch.no_grad():
         layer.intermediate.dense.bias[useless] = -20.0
-        layer.output.dense.weight[:, useless] *= 50
+        layer.output.dense.weight[:, useless] = 5.0
+        layer.output.dense.weight[:, ~useless] = 0.0
+    layer.output.dense.weight.requires_grad_(True)
     gates = Movement(ffn=0.5).build(student)
     made = Objective(student, None, [HardCE()], gates=gates)
-    result, _, _ = train(tmp_path, made=(made, gates), epochs=6, learning_rate=5e-3)
-    first, last = result.history[0]["loss"], result.history[-1]["loss"]
-    assert last < 0.6 * first
+    result, _, _ = train(tmp_path, made=(made, gates), epochs=6, learning_rate=2e-2)
+    assert result.history[-1]["loss"] < 0.8 * result.history[0]["loss"]
     kept = gates.gates.bool()
-    assert int(kept.sum()) == 16 and int((kept & ~useless).sum()) >= 13
+    assert int(kept.sum()) == 16 and int((kept & ~useless).sum()) >= 14
