@@ -1,12 +1,15 @@
 """Stillroom: a large transformer teacher in, the smallest and fastest student that is still good enough out.
 
-Names load on first use: `import compress` brings in neither torch nor transformers.
+Names load on first use: `import compress` brings in neither torch nor transformers. It also lets transformers'
+Auto classes open models of uneven shapes, whenever they are loaded.
 """
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+from compress.shapes.hook import install
 
 if TYPE_CHECKING:
     from compress.pipeline.plan import plan as plan
@@ -23,6 +26,9 @@ _HOMES = {
     "plan": "compress.pipeline.plan",
     "run": "compress.pipeline.run",
 }
+
+# From here on transformers' Auto classes open models of uneven shapes.
+install()
 
 
 def __getattr__(name: str) -> Any:

@@ -17,9 +17,13 @@ from transformers import (
     DebertaV2Config,
     DistilBertConfig,
     ElectraConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
     MPNetConfig,
     PreTrainedModel,
     RobertaConfig,
+    T5Config,
+    T5ForConditionalGeneration,
     XLMRobertaConfig,
 )
 
@@ -70,6 +74,43 @@ def tiny(family: str, layers: int = 4, width: int = 16, head: str = "classify", 
         config = KINDS[family](**{**shape, **OWN.get(family, {})})
     config.num_labels = labels
     model: PreTrainedModel = HEADS[head].from_config(config)
+    return _shaken(model)
+
+
+def tiny_gpt2(layers: int = 4, width: int = 16, head: Any = GPT2LMHeadModel, **options: Any) -> PreTrainedModel:
+    """A random GPT-2 of the same shape."""
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=50,
+        n_embd=width,
+        n_layer=layers,
+        n_head=4,
+        n_positions=20,
+        num_labels=3,
+        bos_token_id=1,
+        eos_token_id=1,
+        **options,
+    )
+    return _shaken(head(config))
+
+
+def tiny_t5(layers: int = 2, head: Any = T5ForConditionalGeneration, gated: bool = True) -> PreTrainedModel:
+    """A random T5 of width 16 with heads that are not as wide together, as version 1.1 has it or the first."""
+    torch.manual_seed(0)
+    config = T5Config(
+        vocab_size=50, d_model=16, d_kv=6, d_ff=32, num_layers=layers, num_decoder_layers=layers + 1, num_heads=4,
+        relative_attention_num_buckets=8, feed_forward_proj="gated-gelu" if gated else "relu", decoder_start_token_id=0,
+        num_labels=3,
+    )  # fmt: skip
+    return _shaken(head(config))
+
+
+def prunable(family: str) -> PreTrainedModel:
+    """A random model of any family that can be pruned."""
+    return {"gpt2": tiny_gpt2, "t5": tiny_t5}[family]() if family in ("gpt2", "t5") else tiny(family)
+
+
+def _shaken(model: PreTrainedModel) -> PreTrainedModel:
     for parameter in model.parameters():  # norms and biases too, so that a part that is not copied shows
         parameter.data.add_(0.05 * torch.randn_like(parameter))
     return model.eval()

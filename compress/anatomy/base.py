@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from compress.anatomy.blocks import AttentionBlock, FfnBlock, names_of, stored_layers
+from compress.anatomy.blocks import AttentionBlock, FfnBlock, features, names_of, stored_layers
+from compress.anatomy.structure import STRUCTURES, Structure, family_of, no_cross_attention
 from compress.core.errors import InputError
-from compress.core.options import Options
 from compress.core.registry import Catalogue
 
 
-class Anatomy(Options):
-    """Base of every family; class variables are dotted names, empty where a family lacks the part.
+class Anatomy(Structure):
+    """Base of every encoder; class variables are dotted names, empty where a family lacks the part.
 
     `embeddings` to `layers` and `pooler` start at the base model; `query` to `ffn_norm` at one layer;
     `hidden_pooler` (the dense layer before the classes, where it belongs to the head), `output_layer` and the `mask_`
     parts at the model with its head. `embedding_projection`: the matrix from factorized embeddings to the width.
     `config_names`: what the family's config calls its shape. `scores_lack`: what attention scores have besides
     q k^T / sqrt(e), empty when nothing; such scores cannot be compared, nor can the layers start another architecture.
+    `beside`: parts of a layer that give features of heads beside q, k and v, where the model has them.
+    `relative_table`: what all layers add to their scores, one column for each head.
     """
 
     embeddings: ClassVar[str]
-    word_embeddings: ClassVar[str]
     position_embeddings: ClassVar[str]
-    position_offset: ClassVar[int] = 0
-    token_type_embeddings: ClassVar[str] = ""
     embedding_norm: ClassVar[str]
     embedding_projection: ClassVar[str] = ""
-    layers: ClassVar[str]
     query: ClassVar[str]
     key: ClassVar[str]
     value: ClassVar[str]
@@ -47,18 +44,8 @@ class Anatomy(Options):
     mask_norm: ClassVar[str] = ""
     mask_bias: ClassVar[str] = ""
     scores_lack: ClassVar[str] = ""
-    config_names: ClassVar[dict[str, str]] = {
-        "layers": "num_hidden_layers",
-        "width": "hidden_size",
-        "heads": "num_attention_heads",
-        "ffn": "intermediate_size",
-    }
-
-    def layer_list(self, model: PreTrainedModel) -> Sequence[nn.Module]:
-        """The encoder layers of a model in the order in which they run; a layer that runs twice stands there twice."""
-        found = model.base_model.get_submodule(self.layers)
-        assert isinstance(found, nn.ModuleList)
-        return list(found)
+    beside: ClassVar[tuple[str, ...]] = ()
+    relative_table: ClassVar[str] = ""
 
     def projection(self, model: PreTrainedModel) -> nn.Linear | None:
         """The matrix from factorized embeddings to the width, where the model has one."""
@@ -74,17 +61,9 @@ class Anatomy(Options):
             return self.layer_list(model)[layer - 1]
         return self.projection(model) or model.base_model.get_submodule(self.embeddings)
 
-    def depth(self, model: PreTrainedModel) -> int:
-        """Number of encoder layers, each counted as often as it runs."""
-        return len(self.layer_list(model))
-
     def heads(self, model: PreTrainedModel) -> int:
         """Attention heads per layer."""
         return int(model.config.num_attention_heads)
-
-    def width(self, model: PreTrainedModel) -> int:
-        """Hidden size d."""
-        return int(model.config.hidden_size)
 
     def embedding_width(self, model: PreTrainedModel) -> int:
         """Width E of the embedding tables: the hidden size unless they are factorized."""
@@ -94,23 +73,24 @@ class Anatomy(Options):
 
     def ffn_width(self, model: PreTrainedModel) -> int:
         """Inner size of the feed-forward blocks."""
-        inner = self.layer_list(model)[0].get_submodule(self.ffn_in)
-        assert isinstance(inner, nn.Linear)
-        return inner.out_features
+        return features(self.layer_list(model)[0].get_submodule(self.ffn_in))[1]
 
     def attention_blocks(self, model: PreTrainedModel) -> list[AttentionBlock]:
         """The attentions of the stored layers, as they are now: layers may differ in their heads."""
+        no_cross_attention(model)
         names, blocks = names_of(model), []
+        table = names[model.base_model.get_submodule(self.relative_table)] if self.relative_table else ""
         for number, layer in enumerate(stored_layers(self.layer_list(model)), start=1):
-            place = names[layer]
-            holder = self.query.rpartition(".")[0]
-            width = layer.get_submodule(self.query).get_parameter("weight").shape[0]
+            place, holder = names[layer], self.query.rpartition(".")[0]
             size = self.head_width(layer.get_submodule(holder))
+            held = dict(layer.named_modules())
             blocks.append(
                 AttentionBlock(
                     name=f"{place}.{self.attention_output}", layer=number,
                     inputs=tuple(f"{place}.{part}" for part in (self.query, self.key, self.value)),
-                    holder=f"{place}.{holder}", heads=width // size, head_width=size,
+                    holder=f"{place}.{holder}", heads=features(held[self.query])[1] // size, head_width=size,
+                    together=table, table=table,
+                    beside=tuple(f"{place}.{part}" for part in self.beside if part in held),
                 )
             )  # fmt: skip
         return blocks
@@ -119,14 +99,16 @@ class Anatomy(Options):
         """The feed-forwards of the stored layers, as they are now."""
         names, blocks = names_of(model), []
         for number, layer in enumerate(stored_layers(self.layer_list(model)), start=1):
-            place = names[layer]
-            neurons = layer.get_submodule(self.ffn_in).get_parameter("weight").shape[0]
+            place, neurons = names[layer], features(layer.get_submodule(self.ffn_in))[1]
             blocks.append(FfnBlock(f"{place}.{self.ffn_out}", number, (f"{place}.{self.ffn_in}",), neurons))
         return blocks
 
-    def head_width(self, holder: nn.Module) -> int:
-        """Width e of one head, from the module that keeps the number of heads."""
-        return int(holder.attention_head_size)  # type: ignore[arg-type]
+    def inputs(self, model: PreTrainedModel, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """Token types too, where the model has several."""
+        given = super().inputs(model, ids, mask)
+        if self.token_type_embeddings and getattr(model.config, "type_vocab_size", 0) > 1:
+            given["token_type_ids"] = ids % 2 * mask
+        return given
 
     def layer_parts(self) -> tuple[str, ...]:
         """Dotted names of the parts of one layer, in an order that all families share."""
@@ -138,9 +120,24 @@ ANATOMIES: Catalogue[Anatomy] = Catalogue("anatomy", "anatomies", ("compress.ana
 
 
 def anatomy_of(model: PreTrainedModel) -> Anatomy:
-    """The anatomy of a model's family. Raises InputError, naming the family, when there is none."""
-    family = str(model.config.model_type)
+    """The anatomy of an encoder's family. Raises InputError, naming the family, when there is none."""
+    family = family_of(model)
     if family not in ANATOMIES.names():
         known = ", ".join(ANATOMIES.names())
         raise InputError(f"models of the family {family!r} are not supported yet (supported: {known})")
     return ANATOMIES.get(family)()
+
+
+def structure_of(model: PreTrainedModel) -> Structure:
+    """What can be cut of a model, encoder or not. Raises InputError, naming the family, when there is nothing."""
+    family = family_of(model)
+    for catalogue in (ANATOMIES, STRUCTURES):
+        if family in catalogue.names():
+            return catalogue.get(family)()
+    known = ", ".join(prunable_families())
+    raise InputError(f"models of the family {family!r} cannot be pruned yet (can be: {known})")
+
+
+def prunable_families() -> list[str]:
+    """Every family that `structure_of` knows, sorted."""
+    return sorted({*ANATOMIES.names(), *STRUCTURES.names()})

@@ -21,7 +21,8 @@ class AttentionBlock:
     inputs: the dotted names of query, key and value; one name where one matrix holds all three side by side (fused).
     holder: the module that keeps the number of heads. together: blocks with one non-empty mark must keep the same
     heads, because something that is added to their scores is theirs in common (a table of relative positions).
-    beside: other matrices whose output features are the heads' (DeBERTa's position projections).
+    beside: other matrices whose output features are the heads' (DeBERTa's position projections). table: the embedding
+    of relative positions `[buckets, heads]` that is added to the scores, the same for all blocks of one mark.
     """
 
     name: str
@@ -33,6 +34,7 @@ class AttentionBlock:
     together: str = ""
     beside: tuple[str, ...] = ()
     fused: bool = False
+    table: str = ""
 
     @property
     def output(self) -> str:
@@ -66,3 +68,9 @@ def names_of(model: PreTrainedModel) -> dict[nn.Module, str]:
 def stored_layers(layers: Sequence[nn.Module]) -> list[nn.Module]:
     """Each layer once, in the order of its first run."""
     return list(dict.fromkeys(layers))
+
+
+def features(matrix: nn.Module) -> tuple[int, int]:
+    """Input and output features of a Linear, of GPT-2's Conv1D, or of whatever else calls them so."""
+    inputs, outputs = ("nx", "nf") if hasattr(matrix, "nf") else ("in_features", "out_features")
+    return int(getattr(matrix, inputs)), int(getattr(matrix, outputs))

@@ -67,7 +67,9 @@ class Tap:
         self._calls: list[int] = []
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
         self._watch(self._states(), wanted.hidden | pooled, self._hidden, _state)
-        heads = partial(_heads, heads=self.anatomy.heads(model))
+        # Layers may have lost heads, and those left are as wide as before.
+        holder = self._inside(self.anatomy.query.rpartition(".")[0])[1]
+        heads = partial(_heads, width=self.anatomy.head_width(holder))
         for name, layers, kept in (
             (self.anatomy.query, wanted.attention, self._queries),
             (self.anatomy.key, wanted.attention, self._keys),
@@ -169,10 +171,10 @@ def _state(output: Any) -> Tensor:
     return found
 
 
-def _heads(output: Tensor, heads: int) -> Tensor:
-    """`[b, s, h * e]` as `[b, h, s, e]`."""
-    batch, tokens, width = output.shape
-    return output.view(batch, tokens, heads, width // heads).transpose(1, 2)
+def _heads(output: Tensor, width: int) -> Tensor:
+    """`[b, s, h * e]` as `[b, h, s, e]`; width: e."""
+    batch, tokens, features = output.shape
+    return output.view(batch, tokens, features // width, width).transpose(1, 2)
 
 
 def _logits(outputs: Any, batch: Mapping[str, Tensor]) -> Tensor:

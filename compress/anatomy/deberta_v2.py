@@ -18,11 +18,13 @@ class DebertaV2(Bert):
     query: ClassVar[str] = "attention.self.query_proj"
     key: ClassVar[str] = "attention.self.key_proj"
     value: ClassVar[str] = "attention.self.value_proj"
+    beside: ClassVar[tuple[str, ...]] = ("attention.self.pos_key_proj", "attention.self.pos_query_proj")
     pooler: ClassVar[str] = ""
     hidden_pooler: ClassVar[str] = "pooler.dense"
     mask_dense: ClassVar[str] = "cls.predictions.transform.dense"
     mask_norm: ClassVar[str] = "cls.predictions.transform.LayerNorm"
     mask_bias: ClassVar[str] = "cls.predictions.bias"
+    config_names: ClassVar[dict[str, str]] = {**Bert.config_names, "head_width": "attention_head_size"}
     scores_lack: ClassVar[str] = "terms between content and relative positions"
 
     def state_part(self, model: PreTrainedModel, layer: int) -> nn.Module:

@@ -29,6 +29,8 @@ class DistilBert(Anatomy):
     mask_dense: ClassVar[str] = "vocab_transform"
     mask_norm: ClassVar[str] = "vocab_layer_norm"
     mask_bias: ClassVar[str] = "vocab_projector.bias"
+    head_counts: ClassVar[tuple[str, ...]] = ("n_heads",)
+    head_features: ClassVar[tuple[str, ...]] = ()
     config_names: ClassVar[dict[str, str]] = {
         "layers": "n_layers",
         "width": "dim",

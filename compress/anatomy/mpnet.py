@@ -25,4 +25,5 @@ class MPNet(Bert):
     mask_dense: ClassVar[str] = "lm_head.dense"
     mask_norm: ClassVar[str] = "lm_head.layer_norm"
     mask_bias: ClassVar[str] = "lm_head.bias"
+    relative_table: ClassVar[str] = "encoder.relative_attention_bias"
     scores_lack: ClassVar[str] = "a bias for the distance of two tokens"

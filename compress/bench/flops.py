@@ -14,7 +14,7 @@ import numpy as np
 from compress.bench.weights import Tensor, is_projection, part_of, tensors_of
 
 _TABLE = re.compile(r"(embeddings?|relative_attention_bias)\.weight$")
-_QUERY = re.compile(r"(^|\.)(query|query_proj|q_lin|q_proj|q)\.weight$")
+_QUERY = re.compile(r"(^|\.)(query|query_proj|q_lin|q_proj|q)(\.1)?\.(weight|up)$")
 _FUSED = re.compile(r"(^|\.)(Wqkv|qkv|query_key_value|in_proj)\.weight$")
 _INT8 = ("MatMulInteger", "QLinearMatMul", "QGemm", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "QAttention")
 _FLOAT = ("MatMul", "Gemm", "FusedMatMul", "FusedGemm", "Attention", "MultiHeadAttention")
@@ -46,9 +46,10 @@ def of_weights(path: Path, length: int, task: str, config: dict[str, Any]) -> Wo
     Every stored matrix that is no lookup table is multiplied once for each token (the head of a sentence task once for
     each text), and attention scores once more with the width of its query. Norms, activations and biases are left out.
     """
-    tensors = [one for one in tensors_of(path) if len(one.shape) == 2 and one.name.endswith(".weight")]
+    tensors = [one for one in tensors_of(path) if len(one.shape) == 2 and one.name.endswith((".weight", ".up"))]
     matrices = [one for one in tensors if not _TABLE.search(one.name) and _multiplied(one.name)]
     repeats = _repeats(matrices, config)
+    halves = {f"{one.name.removesuffix('.up')}.weight" for one in matrices if one.name.endswith(".up")}
     total = int8 = 0.0
     for one in matrices:
         head = part_of(one.name) == "head"
@@ -56,7 +57,8 @@ def of_weights(path: Path, length: int, task: str, config: dict[str, Any]) -> Wo
         work = one.elements * tokens * (1 if head or is_projection(one.name) else repeats)
         total += work
         int8 += work if one.kind == "I8" else 0.0
-        total += 2 * length * length * _query_width(one) * repeats
+        # Of a product of two matrices, the second has the width of the query.
+        total += 2 * length * length * _query_width(one) * repeats if one.name not in halves else 0.0
     if task == "mask" and not any("decoder" in one.name or "projector" in one.name for one in matrices):
         total += _tied_decoder(tensors, length)
     return Work(total, int8)

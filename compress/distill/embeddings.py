@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from compress.anatomy.base import anatomy_of
 from compress.core.errors import InputError
+from compress.core.family import stock_family
 from compress.distill.spelling import pieces_of
 
 _IDS = ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id", "cls_token_id", "mask_token_id", "unk_token_id")
@@ -46,9 +47,9 @@ def check_padding(student: PreTrainedModel, tokenizer: Any) -> None:
     offset = anatomy_of(student).position_offset
     if offset and tokenizer.pad_token_id != offset - 1:
         raise InputError(
-            f"models of the family {student.config.model_type} count positions from a padding id of {offset - 1}, and "
-            f"the student's tokenizer pads with {tokenizer.pad_token_id}; use `tokenizer: byte_bpe`, another one that "
-            f"pads so, or a student of another family (distilbert)"
+            f"models of the family {stock_family(student.config)} count positions from a padding id of {offset - 1}, "
+            f"and the student's tokenizer pads with {tokenizer.pad_token_id}; use `tokenizer: byte_bpe`, another one "
+            f"that pads so, or a student of another family (distilbert)"
         )
 
 

@@ -10,8 +10,10 @@ from typing import Any, ClassVar
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from compress.core.errors import InputError
 from compress.core.options import Options
 from compress.core.registry import Catalogue
+from compress.importance.masks import Masks
 
 Batch = Mapping[str, Tensor]
 Loss = Callable[[Any, Batch], Tensor]
@@ -50,18 +52,56 @@ class Evidence:
 
 class Importance(Options):
     """Base of every criterion. `parts`: which fields of `Scores` it can fill. `reads`: "" when weights are enough,
-    "texts" when it runs training texts, "labels" when it also needs their labels and the task's loss."""
+    "texts" when it runs training texts, "labels" when it also needs their labels and the task's loss. `one_unit`:
+    whether a head's score can be held against a neuron's. `paper`: where it comes from."""
 
     parts: ClassVar[frozenset[str]]
     reads: ClassVar[str] = ""
+    one_unit: ClassVar[bool] = True
+    paper: ClassVar[str] = ""
 
     @abstractmethod
     def score(self, model: PreTrainedModel, wanted: frozenset[str], evidence: Evidence) -> Scores:
-        """Scores of the parts in `wanted`, a subset of `parts`.
+        """Scores of the parts in `wanted`, a subset of `parts`, float32 on the CPU; the model stays as it is.
 
         Raises InputError, saying which criterion to take instead, when it has nothing to say of a wanted part or lacks
         the texts, labels or loss that it reads.
         """
 
+    def refine(self, model: PreTrainedModel, masks: Masks, evidence: Evidence) -> Masks:
+        """A second look at a choice of 0 and 1 that was made by scores: as many parts of each block, maybe others.
+
+        The choice itself, for a criterion that judges every part alone.
+        """
+        return masks
+
+    def check(self, wanted: frozenset[str], evidence: Evidence) -> None:
+        """Raises InputError for parts that the criterion cannot score, and for texts, labels or a loss it lacks."""
+        name = self.registered_name
+        unknown = sorted(wanted - self.parts)
+        if unknown:
+            raise InputError(f"{name} has nothing to say of {', '.join(unknown)}; take {_able(wanted)} instead")
+        easier = _able(wanted, "labels")
+        if self.reads and not evidence.batches:
+            raise InputError(
+                f"{name} looks at training texts, and none were given; take {_able(wanted, 'texts', 'labels')} instead"
+            )
+        if self.reads != "labels":
+            return
+        if evidence.loss is None:
+            raise InputError(
+                f"{name} reads the task's loss, and the model has no head trained for this task; take {easier}, "
+                f"or fine-tune it with a `teach` step first"
+            )
+        if any("labels" not in batch for batch in evidence.batches):
+            raise InputError(f"{name} needs labelled texts, and these have none; take {easier} instead")
+
 
 IMPORTANCES: Catalogue[Importance] = Catalogue("importance", "importances", ("compress.importance",))
+
+
+def _able(wanted: frozenset[str], *without: str) -> str:
+    """The criteria that can score all of `wanted` and do not read what is in `without`."""
+    methods = {name: IMPORTANCES.get(name) for name in IMPORTANCES.names()}
+    found = [name for name, method in methods.items() if wanted <= method.parts and method.reads not in without]
+    return " or ".join(f"`{name}`" for name in found) or "fewer parts at once"

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from compress.anatomy.base import anatomy_of
+from compress.anatomy.base import structure_of
 from compress.core.errors import InputError
 from compress.importance.base import IMPORTANCES, Evidence, Importance, Scores
 
@@ -34,18 +34,21 @@ class Movement(Importance):
 
     def score(self, model: PreTrainedModel, wanted: frozenset[str], evidence: Evidence) -> Scores:
         """`[h]` of every attention, `[f]` of every feed-forward. Raises InputError for a model without these scores."""
-        anatomy, stored = anatomy_of(model), evidence.stored
+        stored = evidence.stored
         if not stored:
             raise InputError(
                 f"movement: the model has no {FILE}, the scores of a training; {_FIRST}, or prune by another"
             )
+        self.check(wanted, evidence)
+        structure = structure_of(model)
+        heads = {block.name: block.heads for block in structure.attention_blocks(model)}
+        neurons = {block.name: block.neurons for block in structure.ffn_blocks(model)}
+        _check_whole({**heads, **neurons}, stored)
         found = Scores()
         if "heads" in wanted:
-            sizes = {block.name: block.heads for block in anatomy.attention_blocks(model)}
-            found.heads = _scores("heads", sizes, stored)
+            found.heads = _scores("heads", heads, stored)
         if "neurons" in wanted:
-            sizes = {block.name: block.neurons for block in anatomy.ffn_blocks(model)}
-            found.neurons = _scores("ffn", sizes, stored)
+            found.neurons = _scores("ffn", neurons, stored)
         return found
 
 
@@ -66,17 +69,23 @@ def stored_scores(folder: Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: truncated or damaged ({error}); run the distillation again") from error
 
 
+def _check_whole(sizes: Mapping[str, int], stored: Mapping[str, Tensor]) -> None:
+    """Raises InputError for scores of other blocks than the model's: layers that went would shift their names."""
+    here = {name: len(value) for name, value in stored.items() if not name.endswith(GATES)}
+    other = [name for name, count in here.items() if sizes.get(name) != count]
+    if other:
+        now = f"{sizes[other[0]]} parts there" if other[0] in sizes else "no such block"
+        raise InputError(
+            f"movement: the training left {here[other[0]]} scores for {other[0]}, and the model has {now}: it was cut "
+            "since. Prune heads and ffn by movement first, in one step, and the rest by other criteria after it"
+        )
+
+
 def _scores(kind: str, sizes: Mapping[str, int], stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Each block's scores, 0 for what is shut and above it for what is not."""
     missing = [name for name in sizes if name not in stored]
     if missing:
         raise InputError(f"movement: its training had no gates on {kind} ({missing[0]}); {_FIRST}, or prune by another")
-    cut = [name for name, size in sizes.items() if len(stored[name]) != size]
-    if cut:
-        raise InputError(
-            f"movement: {cut[0]} has {sizes[cut[0]]} {kind} and {len(stored[cut[0]])} scores: the model was cut after "
-            "the scores were learned; prune heads and ffn in one step, or prune by another criterion"
-        )
     opened = {name: stored[f"{name}{GATES}"] > 0 for name in stored if not name.endswith(GATES)}
     values = torch.cat([stored[name][own] for name, own in opened.items()])
     low, span = float(values.min()), float(values.max() - values.min())

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from compress.core.errors import Fault, FaultsError, InputError, did_you_mean
-from compress.core.options import faults_of, refs
+from compress.core.options import Ref, faults_of, refs
 from compress.pipeline.overrides import override
 from compress.pipeline.settings import interpolate
 from compress.pipeline.yaml_text import read_document
@@ -91,13 +91,13 @@ def _steps(raw: Any, faults: list[Fault]) -> dict[str, Step]:
         faults.append(Fault("steps", "expected at least one `name: {verb: {options}}`, came none"))
         return {}
     steps: dict[str, Step] = {}
-    seen: dict[str, str | None] = {}
+    seen: dict[str, Step | None] = {}
     for name, body in raw.items():
         step = _step(str(name), body, faults)
         if step is not None:
             steps[str(name)] = step
             _check_refs(str(name), step, seen, raw, faults)
-        seen[str(name)] = step.kind if step is not None else None
+        seen[str(name)] = step
     return steps
 
 
@@ -123,7 +123,7 @@ def _step(name: str, body: Any, faults: list[Fault]) -> Step | None:
         return None
 
 
-def _check_refs(name: str, step: Step, seen: dict[str, str | None], raw: dict[str, Any], faults: list[Fault]) -> None:
+def _check_refs(name: str, step: Step, seen: dict[str, Step | None], raw: dict[str, Any], faults: list[Fault]) -> None:
     for path, value, mark in refs(step):
         place = f"steps.{name}.{step.registered_name}.{path}"
         if not value.startswith("$"):
@@ -136,8 +136,22 @@ def _check_refs(name: str, step: Step, seen: dict[str, str | None], raw: dict[st
             hint = "" if later else did_you_mean(target, seen)
             why = "stands below; a step may use only what stands above it" if later else f"is not a step above{hint}"
             faults.append(Fault(place, f"{value} {why}"))
-        elif seen[target] is not None and seen[target] != mark.kind:
-            faults.append(Fault(place, f"expected a {mark.kind}, but {value} makes a {seen[target]}"))
+        elif (source := seen[target]) is not None and (why := _unfit(value, source, mark)):
+            faults.append(Fault(place, why))
+
+
+def _unfit(value: str, source: Step, mark: Ref) -> str:
+    """Why what the step `source` writes cannot stand at a place; empty when it can."""
+    if source.kind != mark.kind:
+        return f"expected a {mark.kind}, but {value} makes a {source.kind}"
+    # What is measured may be in any form; whatever else reads a model needs its float weights.
+    if source.final and not mark.engine:
+        return (
+            f"{value} is already in an engine's own form ({source.registered_name}), which cannot be trained, pruned, "
+            f"factorized or converted any more; give the float model that it was made from, and let "
+            f"{source.registered_name} come last"
+        )
+    return ""
 
 
 def _where(path: Path | None, lines: dict[str, int], dotted: str) -> str:

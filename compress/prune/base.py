@@ -5,13 +5,17 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 from transformers import PreTrainedModel
 
+from compress.core.errors import Fault
 from compress.core.options import Options
 from compress.core.registry import Catalogue
 from compress.importance.base import Evidence, Importance
+
+Spread = Literal["global", "uniform"]
 
 
 @dataclass
@@ -20,7 +24,8 @@ class Job:
 
     model: float32, in eval mode, on the CPU; a pruner changes a copy. importance: the recipe's criterion. texts: the
     fields of every training row, each a list of texts (a pair has two), read anew on every call. multiple: counts of
-    kept heads' features and neurons are rounded to it.
+    kept heads' features and neurons are rounded to it. spread: whether layers may differ in what they keep. tune:
+    whether the masks of kept heads and neurons are tuned before the cut.
     """
 
     model: PreTrainedModel
@@ -29,6 +34,8 @@ class Job:
     evidence: Evidence
     texts: Callable[[], Iterable[Sequence[str]]] = tuple
     multiple: int = 8
+    spread: Spread = "global"
+    tune: bool = False
 
 
 @dataclass
@@ -41,7 +48,14 @@ class Change:
 
 
 class Pruner(Options):
-    """Base of every pruner; its fields say how much goes."""
+    """Base of every pruner; its fields say how much goes.
+
+    order: pruners of one step act from low to high, whatever the recipe's order. reads: the parts of `Scores` that it
+    chooses by; the recipe's criterion must give them.
+    """
+
+    order: ClassVar[int] = 60
+    reads: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def cut(self, job: Job) -> Change:
@@ -50,6 +64,18 @@ class Pruner(Options):
         Raises InputError when nothing would go, when nothing would be left, or when the family does not allow it;
         JobError when the proof fails.
         """
+
+    def decided(self) -> bool:
+        """Whether its own fields say how much goes; a step's target decides otherwise."""
+        return True
+
+    def files(self) -> list[Path]:
+        """Local files whose content decides the result."""
+        return []
+
+    def preflight(self) -> list[Fault]:
+        """Faults that can be seen before anything is spent, by path below this pruner."""
+        return []
 
 
 PRUNERS: Catalogue[Pruner] = Catalogue("pruner", "pruners", ("compress.prune",))

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from compress.core.errors import JobError
 from compress.quantize.base import QUANTIZERS, FloatStudent, Quantizer, needs_reduced_range, weight_facts
 from compress.quantize.rows import quantize_rows
-from compress.runtime.engines.torch_int8 import FILE, FORMAT, VERSION, Int8Linear, load_int8, put_int8
+from compress.runtime.engines.torch_int8 import FILE, FORMAT, VERSION, Int8Linear, load_int8, put_int8, unfold
 from compress.runtime.engines.torch_output import raw_output
 
 Int8Weights = dict[str, tuple[Tensor, Tensor]]
@@ -59,6 +59,7 @@ class Torch(Quantizer):
         kinds = (nn.Linear, nn.Embedding) if self.embeddings else (nn.Linear,)
         model = copy.deepcopy(student.model)
         model.eval()  # type: ignore[no-untyped-call]
+        unfold(model)
         weights, tied = _int8_weights(model, kinds)
         if not weights:
             raise JobError(f"a {type(model).__name__} has no Linear or Embedding that could be quantized")

@@ -152,10 +152,15 @@ def _from_config(folder: Path, config: dict[str, Any], tokenizer: dict[str, Any]
         "task": {task: _pooling(folder) if task == "embed" else None},
         "labels": labels if task in ("classify", "multilabel", "tag") else [],
         "max_length": _longest(folder, config, tokenizer),
-        "family": str(config.get("model_type", "")),
+        "family": _family(config),
         "engine": engine,
         "inputs": _input_names(config, tokenizer),
     }
+
+
+def _family(config: dict[str, Any]) -> str:
+    """The stock model type; a model of uneven shapes names it beside its own."""
+    return str(config.get("stock_model_type") or config.get("model_type") or "")
 
 
 def _task(folder: Path, config: dict[str, Any], labels: list[str]) -> str:
@@ -206,7 +211,7 @@ def _pooling(folder: Path) -> dict[str, Any]:
 
 def _longest(folder: Path, config: dict[str, Any], tokenizer: dict[str, Any]) -> int:
     positions = int(config.get("max_position_embeddings") or 512)
-    if config.get("model_type") in _OFFSET_FAMILIES:
+    if _family(config) in _OFFSET_FAMILIES:
         # These families count positions from the padding index + 1.
         positions -= int(config.get("pad_token_id") or 0) + 1
     told = folder / SENTENCES

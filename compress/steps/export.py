@@ -22,6 +22,7 @@ class Export(Step):
 
     kind: ClassVar[str] = "Model"
     seeded: ClassVar[bool] = False
+    final: ClassVar[bool] = True
 
     model: ModelSource = Field(description="the float student, a `distill` or `teach` step (or a model folder)")
     corpus: CorpusRef = Field(description="its corpus; both forms are compared on the dev split")

@@ -12,6 +12,7 @@ import torch
 
 from compress.core.artifact import MANIFEST, read_manifest
 from compress.core.errors import Fault, InputError
+from compress.core.family import is_uneven, stock_family
 from compress.core.options import Choice
 from compress.corpora.corpus import Corpus
 from compress.export.base import EXPORTERS
@@ -46,26 +47,35 @@ def missing_folder(model: str) -> list[Fault]:
     return [Fault("model", f"{model}: no such folder; give a `distill` or `teach` step, or a model folder")]
 
 
-def open_float(context: Context, model: str, corpus: str) -> Opened:
-    """Open the student and the corpus. Raises InputError for a student that is no longer float, or does not fit."""
+def open_float(context: Context, model: str, corpus: str, untrained: bool = False) -> Opened:
+    """Open the student and the corpus. untrained: a model without a head for the task will do; it gets a new one.
+
+    Raises InputError for a student that is no longer float, or does not fit.
+    """
     source, opened = Path(context.source(model)), Corpus.open(context.folder(corpus))
     task = Choice(TASKS).parse(opened.task)
     assert isinstance(task, Task)
     _refuse_other_forms(source, model)
-    loaded = load_model(str(source), task.auto_class)
-    random = [name for name in loaded.missing if "pooler." not in name or task.output in ("classes", "labels")]
-    if random:
+    outputs = {"classes": len(opened.labels), "labels": len(opened.labels), "value": 1, "span": 2}.get(task.output)
+    loaded = load_model(str(source), task.auto_class, num_labels=outputs if untrained else None)
+    random = untrained_parts(loaded, task)
+    if random and not untrained:
         raise InputError(f"{model}: lacks trained weights for its task ({', '.join(random[:3])}); train it first")
     name = str(task.registered_name)
     if loaded.about and name not in loaded.about["task"]:
         raise InputError(f"{model}: is a student for {', '.join(loaded.about['task'])}, and the corpus is for {name}")
-    if opened.labels and loaded.labels != opened.labels:
+    if opened.labels and loaded.labels != opened.labels and not random:
         raise InputError(f"{model}: has the labels {loaded.labels}, and the corpus {opened.labels}; use its own corpus")
     inputs, longest = model_inputs(loaded.model, loaded.tokenizer), longest_input(loaded.model, loaded.tokenizer)
     about = loaded.about or _facts(loaded, opened, inputs)
     _check_embedding(about["task"].get(name), task, model)
     batches = trial_batches(loaded.model.config, inputs, longest)
     return Opened(source, loaded, opened, task, about, batches, longest)
+
+
+def untrained_parts(loaded: Loaded, task: Task) -> list[str]:
+    """Weights of the task's head that the checkpoint lacks; a pooler counts where the head reads it."""
+    return [name for name in loaded.missing if "pooler." not in name or task.output in ("classes", "labels")]
 
 
 def _check_embedding(options: Mapping[str, Any] | None, task: Task, model: str) -> None:
@@ -126,10 +136,11 @@ def _facts(loaded: Loaded, corpus: Corpus, inputs: list[str]) -> dict[str, Any]:
         "task": corpus.task,
         "labels": corpus.labels,
         "max_length": loaded.max_length,
-        "family": str(loaded.model.config.model_type),
+        "family": stock_family(loaded.model.config),
         "architecture": architecture(loaded.model),
         "parameters": parameters(loaded.model),
         "inputs": inputs,
+        **({"uneven": True} if is_uneven(loaded.model.config) else {}),
     }
 
 

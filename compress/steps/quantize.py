@@ -28,6 +28,7 @@ class Quantize(Step):
 
     kind: ClassVar[str] = "Model"
     seeded: ClassVar[bool] = False
+    final: ClassVar[bool] = True
     version: ClassVar[int] = 2
 
     model: ModelSource = Field(description="the float student, a `distill` or `teach` step (or a model folder)")

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from compress.anatomy.base import anatomy_of
 from compress.anatomy.heads import head_parts
 from compress.core.errors import InputError
+from compress.core.family import is_uneven, stock_family
 from compress.core.layer_maps import LayerMap, layer_pairs
 from compress.students.base import Given
 from compress.students.embeddings import Tied, fill_embeddings
@@ -48,6 +49,11 @@ def inherit(
     Raises InputError when the initialisation does not fit the shapes or the families.
     """
     facts: dict[str, Any] = {"init": init.registered_name}
+    if init.registered_name != "random" and is_uneven(teacher.config):
+        raise InputError(
+            "the teacher's layers are of uneven shapes, from which no other shape starts; use `init: random`, or "
+            "`checkpoint` with the teacher's folder, which takes it as it is"
+        )
     kin = init.whole and _same_but_for_depth(teacher, student) and all(len(one) == 1 for one in sources.values())
     if sources:
         _refuse_relative(teacher, student, kin)
@@ -67,14 +73,14 @@ def inherit(
 
 def _same_but_for_depth(teacher: PreTrainedModel, student: PreTrainedModel) -> bool:
     one, two = shape_of(teacher), shape_of(student)
-    return teacher.config.model_type == student.config.model_type and one.embedding == two.embedding
+    return stock_family(teacher.config) == stock_family(student.config) and one.embedding == two.embedding
 
 
 def _refuse_relative(teacher: PreTrainedModel, student: PreTrainedModel, whole: bool) -> None:
     for model in (teacher, student):
         lack = anatomy_of(model).scores_lack
         if lack and not whole:
-            family = model.config.model_type
+            family = stock_family(model.config)
             raise InputError(
                 f"the attention of {family} has {lack}, which other architectures and narrower layers cannot take over;"
                 f" use `init: random`, or copy whole layers into a {family} student (`checkpoint` takes one as it is, "

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from compress.anatomy.base import anatomy_of
 from compress.core.errors import InputError
+from compress.core.family import is_uneven
 
 DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "classifier_dropout_prob",
             "dropout", "attention_dropout", "seq_classif_dropout", "pooler_dropout")  # fmt: skip
@@ -45,7 +46,9 @@ def shape_of(model: PreTrainedModel) -> Shape:
 def architecture_facts(student: PreTrainedModel) -> dict[str, Any]:
     """Shape of the student, in the words of recipes; `embedding` where its tables are factorized."""
     shape = shape_of(student)
-    facts = {"layers": shape.layers, "width": shape.width, "heads": shape.heads, "ffn": shape.ffn}
+    facts: dict[str, Any] = {"layers": shape.layers, "width": shape.width, "heads": shape.heads, "ffn": shape.ffn}
+    if is_uneven(student.config):  # these stand for its heads and FFN widths
+        facts = {"layers": shape.layers, "width": shape.width, "shapes": student.config.shapes}
     return facts if shape.embedding == shape.width else {**facts, "embedding": shape.embedding}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -11,6 +10,7 @@ from transformers import PreTrainedModel
 from compress.anatomy.base import anatomy_of
 from compress.core.errors import InputError
 from compress.core.layer_maps import LayerMap
+from compress.shapes.config import stock_config
 from compress.students.base import NOTHING, STUDENTS, Built, Given, StudentArchitecture
 from compress.students.inherit import inherit
 from compress.students.inits.random import Random
@@ -57,7 +57,7 @@ class TinyBertStudent(StudentArchitecture):
     def _config(self, teacher: PreTrainedModel) -> Any:
         names = anatomy_of(teacher).config_names
         ffn = self.ffn if self.ffn is not None else 1200 if self.width == 312 else 4 * self.width
-        config = copy.deepcopy(teacher.config)
+        config: Any = stock_config(teacher.config)
         for part, size in (("layers", self.layers), ("width", self.width), ("heads", self.heads), ("ffn", ffn)):
             if names[part] not in config.to_dict():
                 raise InputError(

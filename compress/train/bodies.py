@@ -14,6 +14,7 @@ from torch._functorch import config as functorch_config
 from transformers import PreTrainedModel
 
 from compress.core.errors import InputError
+from compress.core.family import stock_family
 
 
 def trained_bodies(module: nn.Module) -> list[PreTrainedModel]:
@@ -35,7 +36,7 @@ def recomputing(module: nn.Module) -> Iterator[None]:
     for model in models:
         if not model.supports_gradient_checkpointing:
             raise InputError(
-                f"gradient_checkpointing: models of the family {model.config.model_type!r} cannot recompute their "
+                f"gradient_checkpointing: models of the family {stock_family(model.config)!r} cannot recompute their "
                 "layers; set it to false and use a smaller batch_size with accumulate"
             )
     for model in models:

@@ -56,10 +56,13 @@ def card(about: Mapping[str, Any]) -> str:
     ]
     if about.get("labels"):
         lines.append(f"| labels | {', '.join(f'`{name}`' for name in about['labels'])} |")
-    return "\n".join([*lines, "", *_usage(task, facts.get("file") == "model.safetensors", pipeline), ""])
+    return "\n".join(
+        [*lines, "", *_usage(task, facts.get("file") == "model.safetensors", pipeline, bool(about.get("uneven"))), ""]
+    )
 
 
-def _usage(task: str, stock: bool, pipeline: str) -> list[str]:
+def _usage(task: str, stock: bool, pipeline: str, uneven: bool) -> list[str]:
+    teach = ["import compress  # lets transformers open models of uneven shapes"] if uneven else []
     example = json.dumps(_EXAMPLES.get(task, ["Some text."]))
     lines = ["```python", "from compress import Student", "", 'student = Student.load("this/folder")']
     lines += [
@@ -68,15 +71,16 @@ def _usage(task: str, stock: bool, pipeline: str) -> list[str]:
         "```",
     ]
     if stock and task == "embed":
-        lines += ["", "sentence-transformers opens the folder too.", "", "```python"]
+        lines += ["", "sentence-transformers opens the folder too.", "", "```python", *teach]
         lines += ["from sentence_transformers import SentenceTransformer", ""]
         lines += ['SentenceTransformer("this/folder").encode(["Some text."])', "```"]
     elif stock and pipeline:
         lines += [
             "",
-            "It is a stock transformers folder too:",
+            "transformers opens the folder too:" if uneven else "It is a stock transformers folder too:",
             "",
             "```python",
+            *teach,
             "from transformers import pipeline",
             "",
         ]

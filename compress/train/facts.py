@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from compress.core.family import is_uneven
+
 _INPUTS = ("input_ids", "token_type_ids", "attention_mask")
 # The second factor of factorized embeddings: ELECTRA's and ALBERT's.
 _PROJECTIONS = ("embeddings_project.", "encoder.embedding_hidden_mapping_in.")
@@ -41,7 +43,8 @@ def model_inputs(model: PreTrainedModel, tokenizer: Any) -> list[str]:
 def architecture(model: PreTrainedModel) -> dict[str, int]:
     """Layers, width, heads, FFN width and vocabulary, under one name for every family.
 
-    `embedding` where the embedding tables are narrower than the layers.
+    `embedding` where the embedding tables are narrower than the layers. Layers of uneven shapes have no one number of
+    heads and no one FFN width, so these are left out.
     """
     config = model.config
     ffn = next((getattr(config, name) for name in ("intermediate_size", "hidden_dim") if hasattr(config, name)), 0)
@@ -49,8 +52,7 @@ def architecture(model: PreTrainedModel) -> dict[str, int]:
     return {
         "layers": int(config.num_hidden_layers),
         "width": int(config.hidden_size),
-        "heads": int(config.num_attention_heads),
-        "ffn": int(ffn),
+        **({} if is_uneven(config) else {"heads": int(config.num_attention_heads), "ffn": int(ffn)}),
         "vocabulary": int(config.vocab_size),
         **({"embedding": embedding} if embedding != int(config.hidden_size) else {}),
     }

@@ -23,6 +23,7 @@ from transformers.utils import logging as transformers_logging
 
 from compress.core.artifact import write_json
 from compress.core.errors import InputError, JobError
+from compress.core.family import is_uneven, stock_family
 from compress.runtime.engines.torch_output import one_output
 from compress.train.card import write_card
 from compress.train.facts import architecture, longest_input, model_inputs, parameters
@@ -148,7 +149,7 @@ def save_student(
         inputs = model_inputs(model, tokenizer)
         with quiet():
             model.save_pretrained(out, max_shard_size="100GB")
-            _save_tokenizer(tokenizer, out, inputs, max_length)
+            save_tokenizer(tokenizer, out, inputs, max_length)
         auto_class = _AUTO_CLASSES.get(name) or type(model).__name__
         asked = inputs_for(name, golden_rows)
         logits = _reload_and_compare(model, tokenizer, out, auto_class, inputs, max_length, asked, task)
@@ -161,11 +162,12 @@ def save_student(
         "task": dict(task),
         "labels": list(labels),
         "max_length": max_length,
-        "family": str(model.config.model_type),
+        "family": stock_family(model.config),
         "architecture": architecture(model),
         "parameters": parameters(model),
         "engine": {"torch": {"file": WEIGHTS, "dtype": "float32"}},
         "inputs": inputs,
+        **({"uneven": True} if is_uneven(model.config) else {}),
     }
     write_card(out, about)
     return about
@@ -237,7 +239,7 @@ def _check_report(source: str, model: PreTrainedModel, report: dict[str, Any], f
     body = [name for name in missing if _in_body(model, name)]
     if body:
         raise InputError(
-            f"{source}: lacks {len(body)} weights of a {model.config.model_type} body ({', '.join(body[:3])}, ...), "
+            f"{source}: lacks {len(body)} weights of a {stock_family(model.config)} body ({', '.join(body[:3])}, ...), "
             f"which would be random; its weights and its config.json do not belong together"
         )
     if changed and not fresh_head:
@@ -292,7 +294,7 @@ def prefix_words(tokenizer: Any) -> None:
         tokenizer.add_prefix_space = tokenizer.init_kwargs["add_prefix_space"] = True
 
 
-def _save_tokenizer(tokenizer: Any, out: Path, inputs: Sequence[str], max_length: int) -> None:
+def save_tokenizer(tokenizer: Any, out: Path, inputs: Sequence[str], max_length: int) -> None:
     """Save without the padding and truncation of the last call, which would otherwise be baked into tokenizer.json."""
     clean = copy.deepcopy(tokenizer)
     clean.backend_tokenizer.no_truncation()

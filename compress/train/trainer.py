@@ -46,6 +46,7 @@ from compress.train.place import arithmetic, hand_back_memory
 from compress.train.progress import Pace
 from compress.train.staged import staged_parts
 from compress.train.trackers.base import Sink
+from compress.train.zeros import Zeros
 
 Loss = Callable[[nn.Module, Batch], tuple[Tensor, Terms]]
 Evaluate = Callable[[], Mapping[str, float]]
@@ -133,6 +134,7 @@ class Loop(Trainer):
         self.trained = [value for value in job.module.parameters() if value.requires_grad]
         group = job.group
         self.accord = Accord(group, self.meter, self.trained)
+        self.zeros = Zeros(job.module)
         self.average = Average(job.module, job.options.ema) if job.options.ema else None
         self.loader = EpochLoader(job.data, job.options.batch_size, job.seed, group.rank, group.world)
         self.updates_per_epoch = -(-len(self.loader) // job.options.accumulate)
@@ -247,6 +249,7 @@ class Loop(Trainer):
     # What happens after an update.
 
     def _look(self, step: int) -> None:
+        self.zeros.restore()
         for part in self.staged:
             part.updated(step, self.job.group)
         if self.average is not None:

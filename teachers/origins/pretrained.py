@@ -12,6 +12,7 @@ from transformers import AutoConfig, PreTrainedModel
 from transformers.utils.hub import resolve_revision
 
 from compress.core.errors import Fault, InputError
+from compress.core.family import stock_family
 from compress.core.options import ModelSource
 from compress.train.folder import load_model
 from compress.train.source import is_folder, read_config, refuse_pickle
@@ -64,7 +65,7 @@ class Pretrained(Origin):
             revision=revision, fresh_head=self.head == "fresh",
         )  # fmt: skip
         model = loaded.model
-        _check_length(family_of(str(model.config.model_type), source).longest(model.config), need.max_length, source)
+        _check_length(family_of(stock_family(model.config), source).longest(model.config), need.max_length, source)
         facts["new_weights"] = loaded.missing
         if self.head == "fresh" and need.task.output != "vector":  # a body has no head
             model = with_head(model.config, need)
@@ -76,7 +77,7 @@ class Pretrained(Origin):
 def _check_folder(folder: Path, max_length: int) -> None:
     refuse_pickle(folder)
     config = read_config(folder)
-    family = family_of(str(config["model_type"]), str(folder))
+    family = family_of(stock_family(config), str(folder))
     positions = config.get("max_position_embeddings")
     if isinstance(positions, int):
         _check_length(positions - family.position_offset, max_length, str(folder))

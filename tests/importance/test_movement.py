@@ -50,8 +50,10 @@ def test_scores_that_are_not_there_are_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no gates on ffn"):
         Movement().score(student, BOTH, Evidence(stored=only))
     cut = {name: value[:2] if "attention" in name else value for name, value in held.stored.items()}
-    with pytest.raises(InputError, match="has 4 heads and 2 scores: the model was cut after"):
+    with pytest.raises(InputError, match=r"left 2 scores for .*, and the model has 4 parts there: it was cut since"):
         Movement().score(student, BOTH, Evidence(stored=cut))
+    with pytest.raises(InputError, match=r"layer.1.*, and the model has no such block: it was cut since"):
+        Movement().score(tiny("bert", layers=1), BOTH, held)
     (tmp_path / FILE).write_bytes((tmp_path / FILE).read_bytes()[:50])
     with pytest.raises(InputError, match="damaged"):
         stored_scores(tmp_path)

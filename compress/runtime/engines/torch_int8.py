@@ -87,6 +87,13 @@ def put_int8(model: nn.Module, name: str, rows: Tensor, scales: Tensor, bias: Te
         raise KeyError(f"{name} is a {type(old).__name__}, not a matrix of shape {list(rows.shape)}")
 
 
+def unfold(model: nn.Module) -> None:
+    """Replace every product of two matrices by one Linear after the other, each of which can be int8."""
+    for name, module in [found for found in model.named_modules() if hasattr(found[1], "factors")]:
+        parent, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(parent), leaf, module.factors())
+
+
 def load_int8(folder: Path, about: dict[str, Any]) -> PreTrainedModel:
     """The student whose int8 weights lie in `about.engine.torch.file`, in eval mode, on the CPU.
 
@@ -119,11 +126,14 @@ def _skeleton(folder: Path) -> PreTrainedModel:
     """The architecture that config.json names, its weights not yet set."""
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     name = (config.architectures or [""])[0]
-    kind = getattr(transformers, name, None)
+    # A model of uneven shapes, which `import compress` has taught transformers, knows its own classes.
+    kind = config.model_class(name) if hasattr(config, "model_class") else getattr(transformers, name, None)
     if not (isinstance(kind, type) and issubclass(kind, PreTrainedModel)):
         raise ValueError(f"config.json names the architecture {name!r}, which transformers does not have")
     with no_init_weights():
-        return kind(config)
+        model = kind(config)
+    unfold(model)
+    return model
 
 
 def _fill(model: PreTrainedModel, tensors: dict[str, Tensor], tied: dict[str, str], reduced: bool) -> None:

@@ -1,0 +1,222 @@
+"""Heads and neurons: what the pruners `heads` and `ffn` share. Both are scored at once, chosen at once, cut at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from compress.anatomy.base import structure_of
+from compress.anatomy.blocks import AttentionBlock, FfnBlock
+from compress.core.errors import InputError
+from compress.importance.base import Scores
+from compress.importance.masks import Masks
+from compress.importance.tune import tune
+from compress.prune.allot import Unit, allot, allowed, nearest
+from compress.prune.base import Change, Job, Pruner, Spread
+from compress.prune.masked_cut import cut_masked, mask_slices
+from compress.prune.proof import prove
+from compress.prune.slicing import planned
+from compress.shapes.settle import settle
+
+Block = AttentionBlock | FfnBlock
+PROVEN_ON = 2  # batches of the corpus, beside the random ones
+
+
+class MaskPruner(Pruner):
+    """Base of the two. kind: `heads` or `neurons`, the part of `Scores` that it chooses by."""
+
+    order: ClassVar[int] = 40
+    kind: ClassVar[str]
+
+    ratio: float | None = Field(None, gt=0, lt=1, description="share that goes, over all layers; null: as `target` says")
+    ratios: list[float] | None = Field(
+        None, min_length=1, description="share that goes of each layer, from the first; 0 leaves a layer as it is"
+    )
+
+    @model_validator(mode="after")
+    def _one_amount(self) -> MaskPruner:
+        if self.ratio is not None and self.ratios is not None:
+            raise ValueError("expected `ratio:` or `ratios:`, came both")
+        wrong = [share for share in self.ratios or () if not 0 <= share < 1]
+        if wrong:
+            raise ValueError(f"ratios: expected shares from 0 to less than 1, came {wrong[0]:g}")
+        if self.ratios and not any(self.ratios):
+            raise ValueError("ratios: all are 0, so nothing would go")
+        return self
+
+    def decided(self) -> bool:
+        """Whether a ratio is given."""
+        return self.ratio is not None or self.ratios is not None
+
+    def cut(self, job: Job) -> Change:
+        """Only this kind of part. Raises InputError as `cut_parts`."""
+        return cut_parts(job, [self])
+
+    def counts(self, units: Sequence[Unit], layers: Sequence[int], spread: Spread) -> list[int]:
+        """How many of each unit stay. layers: the layer of each unit. Raises InputError where nothing would go."""
+        if self.ratios is not None:
+            self._one_for_each_layer(layers)
+            counts = [nearest(unit, 1 - self.ratios[layer - 1]) for unit, layer in zip(units, layers, strict=True)]
+        elif self.ratio is None:
+            raise InputError(f"{self.registered_name}: says not how much goes; give `ratio`, `ratios` or a target")
+        elif spread == "uniform":
+            counts = [nearest(unit, 1 - self.ratio) for unit in units]
+        else:
+            counts = _of_all(units, 1 - self.ratio)
+        if all(count == unit.counts[-1] for count, unit in zip(counts, units, strict=True)):
+            some = units[0].counts
+            raise InputError(
+                f"{self.registered_name}: nothing would go: of {some[-1]} {self.kind} a layer may keep "
+                f"{', '.join(map(str, some[-4:]))}; ask for more to go, or set `multiple` lower"
+            )
+        return counts
+
+    def _one_for_each_layer(self, layers: Sequence[int]) -> None:
+        ratios = self.ratios or []
+        if len(ratios) != max(layers):
+            raise InputError(
+                f"{self.registered_name}: ratios: expected one for each of the model's {max(layers)} layers, came "
+                f"{len(ratios)}"
+            )
+
+
+def _of_all(units: Sequence[Unit], share: float) -> list[int]:
+    """Counts that together keep a share of all parts, wherever they matter most.
+
+    Each part counts 1, once for every block that it is chosen for. Raises InputError where one of each is more.
+    """
+    plain = [
+        Unit(unit.kind, unit.names, unit.scores, unit.counts, tuple(float(c * len(unit.names)) for c in unit.counts))
+        for unit in units
+    ]
+    total = sum(unit.costs[-1] for unit in plain)
+    least = sum(unit.costs[0] for unit in plain)
+    if share * total < least:
+        kind = units[0].kind
+        raise InputError(
+            f"{kind}: {share * total:.4g} of {total:g} would stay, and every layer must keep {units[0].counts[0]}; "
+            f"nearest is a ratio of {int(1000 * (1 - least / total)) / 1000:g}"
+        )
+    # Rounded, so that half of 12 heads in 12 layers is 72 and not 71 for a float's last digit.
+    return allot(plain, round(share * total, 6), "global")
+
+
+def blocks_of(model: PreTrainedModel) -> dict[str, Block]:
+    """Every attention and every feed-forward, by name. Raises InputError for a family that cannot be pruned."""
+    structure = structure_of(model)
+    return {block.name: block for block in (*structure.attention_blocks(model), *structure.ffn_blocks(model))}
+
+
+def units_of(model: PreTrainedModel, scores: Scores, kinds: Sequence[str], multiple: int) -> list[Unit]:
+    """What can be chosen, heads before neurons, from the first layer on. Costs are parameters.
+
+    Heads of blocks that share a table of relative positions are one unit, their scores added.
+    """
+    structure = structure_of(model)
+    units = []
+    if "heads" in kinds:
+        groups: dict[str, list[AttentionBlock]] = {}
+        for block in structure.attention_blocks(model):
+            groups.setdefault(block.together or block.name, []).append(block)
+        for group in groups.values():
+            width = group[0].head_width
+            units.append(_unit(model, "heads", group, scores.heads, allowed(group[0].heads, width, multiple)))
+    if "neurons" in kinds:
+        for feed in structure.ffn_blocks(model):
+            counts = allowed(feed.neurons, 1, multiple)
+            units.append(_unit(model, "neurons", [feed], scores.neurons, counts))
+    return units
+
+
+def _unit(
+    model: PreTrainedModel, kind: str, group: Sequence[Block], scores: dict[str, Tensor], counts: tuple[int, ...]
+) -> Unit:
+    total = torch.stack([scores[block.name].detach().cpu().double() for block in group]).sum(0)
+    each = _parameters_of_one(model, kind, group, len(total)) if len(total) > 1 else 0
+    names = tuple(block.name for block in group)
+    return Unit(kind, names, total, counts, tuple(float(each * count) for count in counts))
+
+
+def _parameters_of_one(model: PreTrainedModel, kind: str, group: Sequence[Block], number: int) -> int:
+    """Parameters that one head or neuron holds, in all blocks of the group."""
+    mask = torch.ones(number)
+    mask[0] = 0
+    masks = {block.name: mask for block in group}
+    slices = mask_slices(model, Masks(masks, {}) if kind == "heads" else Masks({}, masks))
+    return planned(model, []) - planned(model, slices)
+
+
+def masks_of(units: Sequence[Unit], counts: Sequence[int]) -> Masks:
+    """0 and 1 for every block of the units: the best `counts` of each stay."""
+    masks = Masks({}, {})
+    for unit, count in zip(units, counts, strict=True):
+        held = masks.heads if unit.kind == "heads" else masks.neurons
+        held.update(dict.fromkeys(unit.names, unit.mask(count).float()))
+    return masks
+
+
+def scored_units(job: Job, kinds: Sequence[str]) -> list[Unit]:
+    """What can be chosen, by the importance of heads and neurons, both scored at once."""
+    units = units_of(job.model, job.importance.score(job.model, frozenset(kinds), job.evidence), kinds, job.multiple)
+    return units if job.importance.one_unit else levelled(units)
+
+
+def levelled(units: Sequence[Unit]) -> list[Unit]:
+    """Scores scaled by kind, so that a parameter of a head counts as much as one of a neuron, on the average.
+
+    The norm of a head's matrices cannot be held against that of a neuron's vectors: all of one kind would go first.
+    """
+    found = []
+    for kind in dict.fromkeys(unit.kind for unit in units):
+        own = [unit for unit in units if unit.kind == kind]
+        total = sum(float(unit.scores.abs().sum()) for unit in own)
+        scale = sum(unit.costs[-1] for unit in own) / total if total > 0 else 1.0
+        found += [replace(unit, scores=unit.scores * scale) for unit in own]
+    return found
+
+
+def cut_parts(job: Job, pruners: Sequence[MaskPruner]) -> Change:
+    """Heads and neurons by the ratios of these pruners: one scoring, one cut, one proof.
+
+    Raises InputError when nothing would go or more than there is, and for a family that cannot be pruned.
+    """
+    kinds = [pruner.kind for pruner in pruners]
+    units = scored_units(job, kinds)
+    chosen = [pair for pruner in pruners for pair in amounts(job, units, pruner)]
+    return cut_chosen(job, [unit for unit, _ in chosen], [count for _, count in chosen])
+
+
+def amounts(job: Job, units: Sequence[Unit], pruner: MaskPruner) -> list[tuple[Unit, int]]:
+    """How many of each unit of its kind stay, as the pruner's ratios say."""
+    own = [unit for unit in units if unit.kind == pruner.kind]
+    layers = {name: block.layer for name, block in blocks_of(job.model).items()}
+    counts = pruner.counts(own, [layers[unit.names[-1]] for unit in own], job.spread)
+    return list(zip(own, counts, strict=True))
+
+
+def cut_chosen(job: Job, units: Sequence[Unit], counts: Sequence[int]) -> Change:
+    """The model with the best `counts` of each unit, its masks tuned where the job asks for it, proven and settled."""
+    masks = job.importance.refine(job.model, masks_of(units, counts), job.evidence)
+    tuned: dict[str, Any] = {}
+    if job.tune:
+        masks, tuned = tune(job.model, masks, job.evidence)
+    smaller = cut_masked(job.model, masks)
+    proof = prove(job.model, smaller, masks, job.evidence.batches[:PROVEN_ON])
+    facts = {**kept(job.model, smaller), "proof": proof, **({"tuned": tuned} if tuned else {})}
+    return Change(settle(smaller), job.tokenizer, facts)
+
+
+def kept(before: PreTrainedModel, after: PreTrainedModel) -> dict[str, Any]:
+    """Heads and neurons by block, from the first layer on, before and after."""
+    found: dict[str, Any] = {}
+    for name, model in (("before", before), ("after", after)):
+        structure = structure_of(model)
+        found.setdefault("heads", {})[name] = [block.heads for block in structure.attention_blocks(model)]
+        found.setdefault("neurons", {})[name] = [block.neurons for block in structure.ffn_blocks(model)]
+    return found

@@ -1,0 +1,207 @@
+"""From a target to counts of heads and neurons: by arithmetic for parameters, by a measured table for time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from compress.core.errors import InputError
+from compress.core.reporter import Reporter
+from compress.importance.masks import Masks
+from compress.prune.allot import Unit, allot
+from compress.prune.base import Job, Spread
+from compress.prune.latency import LatencyModel, Measured, Shape, Timer, Timing, fit, shapes_to_time
+from compress.prune.masked_cut import cut_masked
+from compress.prune.masking import kept, masks_of
+from compress.prune.slicing import planned
+from compress.prune.target import PARAMETER_BYTES, Target
+from compress.shapes.settle import settle
+
+TRIES = 3
+OVERSHOT = 1.04  # faster than asked by more than that: more is given up than the target needs
+FEW = 1e-9  # a budget is met up to rounding
+
+
+@dataclass(frozen=True)
+class Reached:
+    """Counts of each unit, and what is known of the target, for the manifest."""
+
+    counts: list[int]
+    facts: dict[str, Any]
+
+
+def to_parameters(
+    model: PreTrainedModel, units: Sequence[Unit], target: Target, reference: int, spread: Spread
+) -> Reached:
+    """Counts that leave at most as many parameters as the target allows. reference: what its shares are of.
+
+    Raises InputError, with the nearest that can be reached, for a target out of reach, and for one that is met already.
+    """
+    now = planned(model, [])
+    allowed = target.parameters_of(reference)
+    if now <= allowed:
+        raise InputError(f"target: the model has {now:,} parameters, and {allowed:,} are allowed; nothing would go")
+    other = now - sum(unit.costs[-1] for unit in units)
+    least = int(other + sum(unit.costs[0] for unit in units))
+    if least > allowed:
+        raise InputError(
+            f"target: {allowed:,} parameters ({_megabytes(allowed)}) cannot be reached; nearest is {least:,} "
+            f"({_megabytes(least)}, {least / reference:.2f} of the reference) with {_fewest(units)}; embeddings and "
+            f"the rest are {int(other):,}: add `vocab`, `depth` or `width` to `what`"
+        )
+    counts = allot(units, allowed - other, spread)
+    got = int(other + sum(unit.costs[unit.counts.index(count)] for unit, count in zip(units, counts, strict=True)))
+    facts = {"aim": target.aim, "allowed": allowed, "planned": got, "reference": reference}
+    return Reached(counts, facts)
+
+
+class TimeSearch:
+    """Counts that meet a time: a table is measured, a model fitted to it, and each answer measured again.
+
+    Raises InputError, with the nearest that can be reached, for a target out of reach, and for one that is met already.
+    """
+
+    def __init__(self, job: Job, units: Sequence[Unit], target: Target, timer: Timer, reporter: Reporter) -> None:
+        self.model, self.tokenizer, self.spread = job.model, job.tokenizer, job.spread
+        self.target, self.timer, self.reporter, self.units = target, timer, reporter, list(units)
+        self.table, self.timings, self.reference = self._measured()
+        self.fitted = fit(self.table)
+        self.allowed = target.milliseconds_of(self.reference)
+        self.timed = [replace(unit, costs=tuple(_time(self.fitted, unit, n) for n in unit.counts)) for unit in units]
+
+    def counts(self) -> Reached:
+        """Search, measure, correct the budget, at most three times; the best answer, met or not."""
+        self._refuse()
+        budget, tried = self.allowed, list[dict[str, Any]]()
+        best: tuple[tuple[bool, float], list[int], Timing] | None = None
+        for _ in range(TRIES):
+            counts, predicted = self._within(budget)
+            timing = self.timer([self._cut(counts)], self.tokenizer)[0]
+            reached = self._reached(timing)
+            tried.append({"budget_ms": _short(budget), "predicted_ms": _short(predicted), **timing.facts()})
+            # Of those that meet the target the slowest gives up least; of the others the fastest is nearest.
+            rank = (self._meets(timing), -reached if self._meets(timing) else reached)
+            if best is None or rank > best[0]:
+                best = (rank, counts, timing)
+            if 1 <= reached <= OVERSHOT or predicted <= self._least() and reached < 1:
+                break
+            budget = max(budget * reached, self._least())
+        assert best is not None
+        return Reached(best[1], self._facts(best[1], best[2], tried))
+
+    def _meets(self, timing: Timing) -> bool:
+        """Whether the interval reaches the target: a median short of it by less than its noise is no miss."""
+        slack = 1.0 if timing.interval is None else timing.interval[1] / timing.ratio
+        return self._reached(timing) * slack >= 1
+
+    def _reached(self, timing: Timing) -> float:
+        """Over 1: faster than the target asks."""
+        if self.target.speedup is not None:
+            return timing.ratio / self.target.speedup
+        return self.allowed / timing.milliseconds
+
+    def _within(self, budget: float) -> tuple[list[int], float]:
+        counts = allot(self.timed, (budget - self.fitted.base) * (1 + FEW), self.spread)
+        spent = sum(u.costs[u.counts.index(n)] for u, n in zip(self.timed, counts, strict=True))
+        return counts, self.fitted.base + spent
+
+    def _least(self) -> float:
+        return self.fitted.base + sum(unit.costs[0] for unit in self.timed)
+
+    def _refuse(self) -> None:
+        least = self._least()
+        whole = self.fitted.base + sum(unit.costs[-1] for unit in self.timed)
+        if least > self.allowed:
+            raise InputError(
+                f"target: {self._asked()} cannot be reached; nearest is {self.reference / least:.2f}x ({least:.3g} ms) "
+                f"with {_fewest(self.units)}; the rest takes {self.fitted.base:.3g} ms: add `depth` or `width` to "
+                f"`what`, or take another engine"
+            )
+        if whole <= self.allowed:
+            raise InputError(
+                f"target: {self._asked()} is met already: the model takes {whole:.3g} ms, {self.reference / whole:.2f}x "
+                f"the reference's speed; nothing would go"
+            )
+
+    def _asked(self) -> str:
+        if self.target.latency is not None:
+            return f"{self.allowed:.3g} ms"
+        return f"{self.target.speedup:g}x ({self.allowed:.3g} of {self.reference:.3g} ms)"
+
+    def _measured(self) -> tuple[list[Measured], list[Timing], float]:
+        """The table, its timings, and the reference's time in ms."""
+        heads, neurons = (_counts(self.units, kind) for kind in ("heads", "neurons"))
+        shapes = shapes_to_time(heads or [0], neurons or [0])
+        self.reporter.note(f"timing {len(shapes)} shapes of the model for the latency table")
+        models = [self._uniform(shape) for shape in shapes]
+        timings = self.timer(models, self.tokenizer)
+        reference = median(timing.milliseconds * timing.ratio for timing in timings)
+        table = [_line(model, reference / timing.ratio) for model, timing in zip(models, timings, strict=True)]
+        return table, timings, reference
+
+    def _uniform(self, shape: Shape) -> PreTrainedModel:
+        """The model with arbitrary parts gone, at most the shape's counts in every layer."""
+        most = {"heads": shape.heads, "neurons": shape.neurons}
+        return self._cut([max([n for n in unit.counts if n <= most[unit.kind]] or [unit.counts[0]]) for unit in self.units])
+
+    def _cut(self, counts: Sequence[int]) -> PreTrainedModel:
+        masks: Masks = masks_of(self.units, counts)
+        return settle(cut_masked(self.model, masks))
+
+    def _facts(self, counts: Sequence[int], timing: Timing, tried: list[dict[str, Any]]) -> dict[str, Any]:
+        spent = sum(u.costs[u.counts.index(n)] for u, n in zip(self.timed, counts, strict=True))
+        predicted = self.fitted.base + spent
+        met = self._meets(timing)
+        if not met:
+            self.reporter.warn(
+                f"target: {self._asked()} was missed: measured {timing.milliseconds:.3g} ms, {timing.ratio:.2f}x, after "
+                f"{len(tried)} corrections; run it on a quieter machine, or ask for a little more"
+            )
+        return {
+            "aim": self.target.aim, "allowed_ms": _short(self.allowed), "reference_ms": _short(self.reference),
+            "engine": self.target.engine, "batch": self.target.batch, "length": self.target.length,
+            "predicted": {"ms": _short(predicted), "speedup": _short(self.reference / predicted)},
+            "measured": timing.facts(), "met": met, "tries": tried, "fit": self.fitted.facts(),
+            "table": [
+                {"heads": max(line.heads), "neurons": max(line.neurons), **one.facts()}
+                for line, one in zip(self.table, self.timings, strict=True)
+            ],
+        }  # fmt: skip
+
+
+def _line(model: PreTrainedModel, milliseconds: float) -> Measured:
+    found = kept(model, model)
+    return Measured(tuple(found["heads"]["after"]), tuple(found["neurons"]["after"]), milliseconds)
+
+
+def _counts(units: Sequence[Unit], kind: str) -> Sequence[int]:
+    """The counts of the largest unit of a kind."""
+    return max((unit.counts for unit in units if unit.kind == kind), key=lambda counts: counts[-1], default=())
+
+
+def _time(fitted: LatencyModel, unit: Unit, count: int) -> float:
+    each = fitted.attention(count) if unit.kind == "heads" else fitted.ffn(count)
+    return each * len(unit.names)
+
+
+def _fewest(units: Sequence[Unit]) -> str:
+    """`every layer at 1 head and 8 neurons`."""
+    words = {"heads": "head", "neurons": "neuron"}
+    parts = []
+    for kind, word in words.items():
+        least = min((unit.counts[0] for unit in units if unit.kind == kind), default=0)
+        if least:
+            parts.append(f"{least} {word}{'s' if least > 1 else ''}")
+    return f"every layer at {' and '.join(parts)}"
+
+
+def _megabytes(parameters: int) -> str:
+    return f"{parameters * PARAMETER_BYTES / 1e6:.1f} MB"
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.5g}")

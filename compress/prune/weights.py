@@ -1,0 +1,160 @@
+"""`weights`: zeros in the matrices of the encoder, one by one or N of every M.
+
+What this gains, honestly: nothing in speed or memory by itself. Torch, ONNX Runtime and OpenVINO multiply by a zero as
+by any number, and a dense file stores it in full. See `compress/train/zeros.py` for how a later training keeps them.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from compress.anatomy.base import anatomy_of
+from compress.core.errors import InputError, JobError
+from compress.prune.base import PRUNERS, Change, Job, Pruner
+from compress.train.zeros import mark
+
+GAIN = (
+    "zeros in dense matrices make no engine faster: torch, ONNX Runtime and OpenVINO multiply by them as by any "
+    "number, and the file is as large as before; what they gain is a file that compresses better"
+)
+Pattern = Literal["2:4", "4:8", "1:4", "2:8"]
+
+
+@PRUNERS.register("weights")
+class Weights(Pruner):
+    """Set the weights that count least to zero: a ratio of them, or all but N of every M along the inputs.
+
+    Embeddings, norms, biases and heads stay. Shapes stay too, so the folder is a stock one. A criterion's scores say
+    which weights go (magnitude; activation, which with `among: row` is Wanda; ...).
+    """
+
+    order: ClassVar[int] = 50
+    reads: ClassVar[frozenset[str]] = frozenset({"weights"})
+
+    ratio: float | None = Field(None, gt=0, lt=1, description="share of the weights that become zero")
+    pattern: Pattern | None = Field(None, description="N:M in place of a ratio: N of M neighbouring inputs stay")
+    among: Literal["row", "matrix", "model"] = Field(
+        "matrix", description="what a weight is compared with: those of its output row, of its matrix, or all"
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Weights:
+        if (self.ratio is None) == (self.pattern is None):
+            came = "neither" if self.ratio is None else "both"
+            raise ValueError(f"expected `ratio` or `pattern`, came {came}")
+        if self.pattern is not None and "among" in self.model_fields_set:
+            raise ValueError("among: a pattern compares the weights of each group; leave it out")
+        return self
+
+    def cut(self, job: Job) -> Change:
+        """The model with zeros, its kept weights as they were, and a mark in its config that keeps them in training.
+
+        Raises InputError for a criterion that does not score weights, scores that are no numbers, and a pattern that a
+        matrix is too narrow for; JobError when zeros are not where they were planned.
+        """
+        names = matrices(job.model)
+        scored = job.importance.score(job.model, frozenset({"weights"}), job.evidence).weights
+        scores = {name: _scores(job.model, scored, name) for name in names}
+        zeros = self._planned(scores)
+        sparse = copy.deepcopy(job.model)
+        for name, gone in zeros.items():
+            weight = sparse.get_parameter(name)
+            weight.data.masked_fill_(_as_stored(sparse, name, gone), 0.0)
+        mark(sparse, names, {"pattern": self.pattern, "ratio": self.ratio})
+        _prove(job.model, sparse, zeros)
+        return Change(sparse, job.tokenizer, _facts(sparse, zeros))
+
+    def _planned(self, scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Where zeros come, true, for each matrix `[outputs, inputs]`."""
+        if self.pattern is not None:
+            return {name: groups(value, self.pattern, name) for name, value in scores.items()}
+        assert self.ratio is not None
+        if self.among == "row":
+            return {name: rows(value, self.ratio) for name, value in scores.items()}
+        if self.among == "matrix":
+            return {name: lowest(value, round(self.ratio * value.numel())) for name, value in scores.items()}
+        everything = torch.cat([value.flatten() for value in scores.values()])
+        parts = lowest(everything, round(self.ratio * everything.numel())).split(
+            [one.numel() for one in scores.values()]
+        )
+        return {name: part.view_as(scores[name]) for name, part in zip(scores, parts, strict=True)}
+
+
+def matrices(model: PreTrainedModel) -> list[str]:
+    """Names of the weights of all attention and feed-forward matrices, each once."""
+    anatomy = anatomy_of(model)
+    blocks = [*anatomy.attention_blocks(model), *anatomy.ffn_blocks(model)]
+    return list(dict.fromkeys(f"{name}.weight" for block in blocks for name in (*block.inputs, block.output)))
+
+
+def lowest(scores: Tensor, count: int) -> Tensor:
+    """True at exactly `count` places of the smallest scores; at a tie the first ones."""
+    gone = torch.zeros_like(scores, dtype=torch.bool)
+    if count:
+        border = scores.flatten().kthvalue(count).values
+        gone = scores < border
+        ties = (scores == border).flatten().nonzero().flatten()[: count - int(gone.sum())]
+        gone.view(-1)[ties] = True
+    return gone
+
+
+def rows(scores: Tensor, ratio: float) -> Tensor:
+    """True at the same number of the smallest scores of every row `[outputs, inputs]`."""
+    count = round(ratio * scores.shape[1])
+    order = scores.argsort(dim=1, stable=True)
+    return torch.zeros_like(scores, dtype=torch.bool).scatter_(1, order[:, :count], True)
+
+
+def groups(scores: Tensor, pattern: str, name: str) -> Tensor:
+    """True at all but the N largest scores of every M inputs. Raises InputError when M does not divide the inputs."""
+    kept, size = map(int, pattern.split(":"))
+    if scores.shape[1] % size:
+        raise InputError(f"pattern: {name} has {scores.shape[1]} inputs, no multiple of {size}; use a ratio")
+    return rows(scores.reshape(-1, size), 1 - kept / size).view_as(scores)
+
+
+def _scores(model: PreTrainedModel, scored: Mapping[str, Tensor], name: str) -> Tensor:
+    """The scores of a matrix as `[outputs, inputs]`."""
+    if name not in scored or scored[name].shape != model.get_parameter(name).shape:
+        raise InputError(f"weights: the criterion gives no scores of {name}; use another (magnitude)")
+    if not torch.isfinite(scored[name]).all():
+        raise InputError(f"weights: the criterion's scores of {name} are no finite numbers")
+    return _as_stored(model, name, scored[name].float())
+
+
+def _as_stored(model: PreTrainedModel, name: str, value: Tensor) -> Tensor:
+    """Between `[outputs, inputs]` and how the matrix is stored: GPT-2's are `[inputs, outputs]`."""
+    return value.T if isinstance(model.get_submodule(name.rpartition(".")[0]), Conv1D) else value
+
+
+def _prove(before: PreTrainedModel, after: PreTrainedModel, zeros: Mapping[str, Tensor]) -> None:
+    """Raises JobError unless planned places are zero and every other weight is what it was, bit for bit."""
+    if not any(bool(gone.any()) for gone in zeros.values()):
+        raise InputError("weights: the ratio is so small that no weight becomes zero; raise it")
+    held = after.state_dict()
+    for name, value in before.state_dict().items():
+        expected = value.clone()
+        if name in zeros:
+            expected[_as_stored(before, name, zeros[name])] = 0.0
+        if not torch.equal(expected, held[name]):
+            raise JobError(f"weights: {name} is not what was planned; it is not kept")
+
+
+def _facts(model: PreTrainedModel, zeros: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Density, and bytes as they are and as a bitmap with the values that are left would be."""
+    total = sum(gone.numel() for gone in zeros.values())
+    left = sum(int(model.get_parameter(name).count_nonzero()) for name in zeros)
+    everything = sum(value.numel() * value.element_size() for value in model.parameters())
+    return {
+        "matrices": len(zeros), "weights": total, "zeros": total - left, "density": left / total,
+        "bytes_dense": everything, "bytes_as_bitmap": everything - 4 * total + 4 * left + -(-total // 8),
+        "gain": GAIN,
+    }  # fmt: skip
