@@ -10,12 +10,14 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from compress.anatomy.base import anatomy_of
-from compress.core.artifact import verify
+from compress.core.artifact import ArtifactWriter, verify
 from compress.core.errors import InputError
 from compress.importance.base import Evidence
 from compress.importance.movement import Movement, stored_scores
+from compress.steps.base import Context
+from compress.steps.prune import Prune
 from tests.steps.test_distill import distilled
-from tests.teachers.helpers import small_checkpoint, small_corpus, taught
+from tests.teachers.helpers import Ears, small_checkpoint, small_corpus, taught
 
 KEEN: dict[str, Any] = {
     "student": {"tinybert": {"layers": 1, "width": 32, "heads": 2, "ffn": 64, "dropout": 0.0, "init": "truncated"}},
@@ -58,6 +60,29 @@ def test_a_stock_student_whose_shut_parts_are_zeros(
             weight = student.get_submodule(block.name).weight.detach()
             alive = weight.view(len(weight), len(scores[block.name]), -1).abs().sum((0, 2)) > 0
             assert torch.equal(alive, scores[block.name] > 0) and int(alive.sum()) * 2 == len(alive)
+
+
+def test_pruning_by_movement_takes_exactly_the_shut_parts_out(
+    taught_teacher: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Prevents a cut that takes living parts, or other numbers than were trained: nothing may be lost, and half goes."""
+    wide = {"tinybert": {"layers": 2, "width": 32, "heads": 4, "ffn": 64, "dropout": 0.0, "init": "truncated"}}
+    gates = {"movement": {"heads": 0.5, "ffn": 0.5, "scope": "global"}}
+    folder = distilled(*taught_teacher, tmp_path / "student", **{**KEEN, "student": wide, "gates": gates})
+    kept = verify(folder)["measured"]["gates"]
+    what = [{"heads": {"ratio": 0.5}}, {"ffn": {"ratio": 0.5}}]
+    step = Prune.model_validate({"model": "$student", "corpus": "$corpus", "by": "movement", "what": what})
+    writer = ArtifactWriter(tmp_path / "cut")
+    inputs = {"$corpus": taught_teacher[0], "$student": folder}
+    context = Context("cut", inputs, writer.open(), tmp_path / "cut-work", 7, Ears())
+    step.run(context)
+    assert context.measured["dev"] == context.measured["before"]["dev"]
+    heads, neurons = (sum(one["of"] - one["kept"] for one in kept[kind]) for kind in ("heads", "ffn"))
+    assert (heads, neurons) == (4, 64)
+    # A head of 8 features: three matrices and biases in, one matrix out; a neuron: one row and bias in, one column out.
+    planned = heads * 8 * (3 * 33 + 32) + neurons * (32 + 1 + 32)
+    counts = context.measured["parameters"]
+    assert counts["before"]["total"] - counts["after"]["total"] == planned
 
 
 def test_a_student_with_one_head_is_refused(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:
