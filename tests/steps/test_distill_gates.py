@@ -65,7 +65,7 @@ def test_a_stock_student_whose_shut_parts_are_zeros(
 def test_pruning_by_movement_takes_exactly_the_shut_parts_out(
     taught_teacher: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """Prevents a cut that takes living parts, or other numbers than were trained: nothing may be lost, and half goes."""
+    """Prevents a cut that takes living parts, or other numbers than were trained: half goes and nothing is lost."""
     wide = {"tinybert": {"layers": 2, "width": 32, "heads": 4, "ffn": 64, "dropout": 0.0, "init": "truncated"}}
     gates = {"movement": {"heads": 0.5, "ffn": 0.5, "scope": "global"}}
     folder = distilled(*taught_teacher, tmp_path / "student", **{**KEEN, "student": wide, "gates": gates})
