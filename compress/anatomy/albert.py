@@ -9,6 +9,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from compress.anatomy.base import ANATOMIES, Anatomy
+from compress.core.errors import InputError
 
 
 @ANATOMIES.register("albert")
@@ -42,3 +43,26 @@ class Albert(Anatomy):
         runs = int(model.config.num_hidden_layers)
         chosen = [groups[int(run / (runs / len(groups)))].get_submodule("albert_layers") for run in range(runs)]
         return [layer for group in chosen for layer in group.children()]
+
+    def keep_layers(self, model: PreTrainedModel, kept: Sequence[int]) -> None:
+        """Runs of groups; groups that no longer run go too.
+
+        Raises InputError for a part of a group's run, and when the groups that stay would not run equally often.
+        """
+        groups = model.base_model.get_submodule(self.layers)
+        assert isinstance(groups, nn.ModuleList)
+        runs, inner = int(model.config.num_hidden_layers), int(model.config.inner_group_num)
+        stay = [number for number in range(runs) if number * inner + 1 in kept]
+        chosen = [int(number / (runs / len(groups))) for number in stay]
+        used = list(dict.fromkeys(chosen))
+        stock = [used[int(number / (len(stay) / len(used)))] for number in range(len(stay))]
+        whole = [number * inner + layer + 1 for number in stay for layer in range(inner)]
+        if whole != list(kept) or stock != chosen:
+            raise InputError(
+                f"an ALBERT of {runs} runs over {len(groups)} groups of {inner} cannot run the layers {list(kept)} "
+                f"alone: its groups run whole, one after the other and equally often; keep as many runs of each group"
+            )
+        setattr(model.base_model.encoder, self.layers.rpartition(".")[2], nn.ModuleList([groups[one] for one in used]))
+        self.write_config(model, layers=len(stay))
+        for config in self.configs(model):
+            config.num_hidden_groups = len(used)

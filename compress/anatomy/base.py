@@ -22,7 +22,10 @@ class Anatomy(Structure):
     `config_names`: what the family's config calls its shape. `scores_lack`: what attention scores have besides
     q k^T / sqrt(e), empty when nothing; such scores cannot be compared, nor can the layers start another architecture.
     `beside`: parts of a layer that give features of heads beside q, k and v, where the model has them.
-    `relative_table`: what all layers add to their scores, one column for each head.
+    `relative_table`: what all layers add to their scores, one column for each head. `hidden_projection`: as
+    `embedding_projection`, but the embedding norm acts behind it. `drops_projection`: no projection where both spaces
+    are of one width. `hidden_tables`, `hidden_norms`, `hidden_mixes`: tables, norms and matrices of the hidden space
+    beside embeddings and layers, from the base model down.
     """
 
     embeddings: ClassVar[str]
@@ -46,6 +49,11 @@ class Anatomy(Structure):
     scores_lack: ClassVar[str] = ""
     beside: ClassVar[tuple[str, ...]] = ()
     relative_table: ClassVar[str] = ""
+    hidden_projection: ClassVar[str] = ""
+    drops_projection: ClassVar[bool] = False
+    hidden_tables: ClassVar[tuple[str, ...]] = ()
+    hidden_norms: ClassVar[tuple[str, ...]] = ()
+    hidden_mixes: ClassVar[tuple[str, ...]] = ()
 
     def projection(self, model: PreTrainedModel) -> nn.Linear | None:
         """The matrix from factorized embeddings to the width, where the model has one."""
@@ -70,6 +78,11 @@ class Anatomy(Structure):
         table = model.base_model.get_submodule(self.word_embeddings)
         assert isinstance(table, nn.Embedding)
         return table.embedding_dim
+
+    def factorized(self, model: PreTrainedModel) -> bool:
+        """Whether a projection leads from the embeddings' own space to the hidden one."""
+        held = dict(model.base_model.named_modules())
+        return any(name and name in held for name in (self.embedding_projection, self.hidden_projection))
 
     def ffn_width(self, model: PreTrainedModel) -> int:
         """Inner size of the feed-forward blocks."""

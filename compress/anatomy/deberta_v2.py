@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import nn
@@ -9,6 +10,7 @@ from transformers import PreTrainedModel
 
 from compress.anatomy.base import ANATOMIES
 from compress.anatomy.bert import Bert
+from compress.core.errors import InputError
 
 
 @ANATOMIES.register("deberta-v2")
@@ -18,6 +20,11 @@ class DebertaV2(Bert):
     query: ClassVar[str] = "attention.self.query_proj"
     key: ClassVar[str] = "attention.self.key_proj"
     value: ClassVar[str] = "attention.self.value_proj"
+    hidden_projection: ClassVar[str] = "embeddings.embed_proj"
+    drops_projection: ClassVar[bool] = True
+    hidden_tables: ClassVar[tuple[str, ...]] = ("encoder.rel_embeddings",)
+    hidden_norms: ClassVar[tuple[str, ...]] = ("encoder.LayerNorm", "encoder.conv.LayerNorm")
+    hidden_mixes: ClassVar[tuple[str, ...]] = ("encoder.conv.conv",)
     beside: ClassVar[tuple[str, ...]] = ("attention.self.pos_key_proj", "attention.self.pos_query_proj")
     pooler: ClassVar[str] = ""
     hidden_pooler: ClassVar[str] = "pooler.dense"
@@ -26,6 +33,15 @@ class DebertaV2(Bert):
     mask_bias: ClassVar[str] = "cls.predictions.bias"
     config_names: ClassVar[dict[str, str]] = {**Bert.config_names, "head_width": "attention_head_size"}
     scores_lack: ClassVar[str] = "terms between content and relative positions"
+
+    def keep_layers(self, model: PreTrainedModel, kept: Sequence[int]) -> None:
+        """As any family. Raises InputError where the first layer has a convolution beside it and would go."""
+        if getattr(model.base_model.encoder, "conv", None) is not None and kept[0] != 1:
+            raise InputError(
+                f"a convolution stands beside the first layer of this {model.config.model_type}, so layer 1 must stay; "
+                f"came layers {list(kept)} to keep"
+            )
+        super().keep_layers(model, kept)
 
     def state_part(self, model: PreTrainedModel, layer: int) -> nn.Module:
         """Where v2 has a convolution beside its first layer, that gives the first state."""

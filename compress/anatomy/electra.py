@@ -13,6 +13,7 @@ class Electra(Bert):
     """No pooler; a projection from the embeddings unless they are as wide as the layers."""
 
     embedding_projection: ClassVar[str] = "embeddings_project"
+    drops_projection: ClassVar[bool] = True
     pooler: ClassVar[str] = ""
     hidden_pooler: ClassVar[str] = "classifier.dense"
     output_layer: ClassVar[str] = "classifier.out_proj"

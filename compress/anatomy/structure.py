@@ -97,6 +97,10 @@ class Structure(Options):
         renumber(left)
         self.write_config(model, layers=len(left))
 
+    def outliving(self, model: PreTrainedModel) -> list[nn.Module]:
+        """Parts of layers that stay in the model when their layer goes, because other layers use them."""
+        return []
+
     def inputs(self, model: PreTrainedModel, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """What the model reads beside `ids` and `mask` `[b, s]`, so that all of its parts run."""
         return {"input_ids": ids, "attention_mask": mask}

@@ -92,6 +92,10 @@ class T5(Structure):
             counts[side] = len(left)
         self._write_depth(model, counts)
 
+    def outliving(self, model: PreTrainedModel) -> list[nn.Module]:
+        """The tables of relative biases."""
+        return [layers[0].get_submodule(TABLE) for _, layers in _sides(model)]
+
     def _write_depth(self, model: PreTrainedModel, counts: dict[str, int]) -> None:
         for config in self.configs(model):
             config.num_layers = counts["encoder"]

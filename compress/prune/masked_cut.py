@@ -28,14 +28,24 @@ def cut_masked(model: PreTrainedModel, masks: Masks) -> PreTrainedModel:
     for blocks that share a table of relative positions and would keep different heads, and for unsupported families.
     """
     slices = mask_slices(model, masks)
-    structure = structure_of(model)
     smaller = copy.deepcopy(model)
     cut(smaller, slices)
-    for block in structure.attention_blocks(model):
-        if block.name in masks.heads:
-            structure.write_heads(smaller.get_submodule(block.holder), int(masks.heads[block.name].count_nonzero()))
+    write_counts(model, smaller, masks)
     write_shape(smaller)
     return smaller
+
+
+def write_counts(original: PreTrainedModel, smaller: PreTrainedModel, masks: Masks) -> None:
+    """Tell the attentions of the smaller model how many heads they have, and whoever holds a table for their heads."""
+    structure = structure_of(original)
+    for block in structure.attention_blocks(original):
+        if block.name not in masks.heads:
+            continue
+        heads = int(masks.heads[block.name].count_nonzero())
+        structure.write_heads(smaller.get_submodule(block.holder), heads)
+        keeper = smaller.get_submodule(block.table.rpartition(".")[0])
+        if block.table and hasattr(keeper, "n_heads"):
+            keeper.n_heads = heads  # type: ignore[assignment]
 
 
 def mask_slices(model: PreTrainedModel, masks: Masks) -> list[Slice]:

@@ -40,8 +40,8 @@ class Plan(Protocol):
         """While it is open, the original runs as if the parts were gone. It may change the original's weights."""
         ...
 
-    def states(self, hidden: Tensor) -> Tensor:
-        """What is left of the original's last states `[b, s, d]`."""
+    def outputs(self, original: PreTrainedModel, found: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What the cut leaves of the original's outputs: `states` `[b, s, d]` and what its head gives."""
         ...
 
     def folded(self, original: PreTrainedModel) -> Plan:
@@ -67,9 +67,9 @@ class MaskPlan:
 
         return masked(original, Masks(fitting(self.masks.heads), fitting(self.masks.neurons)))
 
-    def states(self, hidden: Tensor) -> Tensor:
+    def outputs(self, original: PreTrainedModel, found: dict[str, Tensor]) -> dict[str, Tensor]:
         """All of them."""
-        return hidden
+        return found
 
     @torch.no_grad()
     def folded(self, original: PreTrainedModel) -> Plan:
@@ -96,7 +96,8 @@ def prove(
     """
     plan: Plan = MaskPlan(how) if isinstance(how, Masks) else how
     before, after = _count(original), _count(smaller)
-    if after >= before:
+    shallower = structure_of(smaller).depth(smaller) < structure_of(original).depth(original)
+    if after >= before and not shallower:  # runs of a shared layer hold no parameters of their own
         raise JobError(f"nothing was pruned: {before} parameters before and {after} after; ask for more to go")
     expected = plan.parameters(original)
     if after != expected:
@@ -159,8 +160,7 @@ def _difference(
     worst = 0.0
     with left.without(one):
         for batch in inputs:
-            wanted, found = outputs_of(one, batch), outputs_of(two, batch)
-            wanted["states"] = left.states(wanted["states"])
+            wanted, found = left.outputs(one, outputs_of(one, batch)), outputs_of(two, batch)
             for name, value in wanted.items():
                 worst = max(worst, _apart(name, value, found.get(name), tuple(batch["input_ids"].shape), dtype, most))
     return worst

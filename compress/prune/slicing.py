@@ -97,6 +97,11 @@ def _made(part: nn.Module, weight: nn.Parameter, bias: nn.Parameter | None) -> n
     elif isinstance(part, Conv1D):
         with torch.device("meta"):
             made = Conv1D(shape[1], shape[0])
+    elif isinstance(part, nn.Conv1d) and part.groups == 1:
+        made = nn.Conv1d(
+            shape[1], shape[0], part.kernel_size, part.stride, part.padding, part.dilation,  # type: ignore[arg-type]
+            bias=bias is not None, padding_mode=part.padding_mode, device="meta",
+        )  # fmt: skip
     elif isinstance(part, nn.Linear):
         made = nn.Linear(shape[1], shape[0], bias=bias is not None, device="meta")
     else:

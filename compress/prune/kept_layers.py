@@ -1,0 +1,85 @@
+"""Depth: whole layers out of a model. What is left is always a stock model, only shorter."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from compress.anatomy.base import structure_of
+from compress.core.errors import InputError
+
+
+def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
+    """A copy with only the layers `kept`, numbered from 1 in the order in which they run, ascending.
+
+    T5 counts through its encoder, then through its decoder. ALBERT counts runs of its shared layers.
+
+    Raises InputError when none would be left or numbers are wrong, or when the family's stock class cannot run these
+    layers alone.
+    """
+    structure = structure_of(model)
+    depth, numbers = structure.depth(model), list(kept)
+    if not numbers or numbers != sorted(set(numbers)) or numbers[0] < 1 or numbers[-1] > depth:
+        raise InputError(f"layers to keep: expected some of 1 to {depth}, ascending, each once; came {numbers}")
+    smaller = copy.deepcopy(model)
+    structure.keep_layers(smaller, numbers)
+    return smaller
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """The layers that are kept, from 1; a plan for `prove`."""
+
+    kept: tuple[int, ...]
+
+    def parameters(self, original: PreTrainedModel) -> int:
+        """The original's number less the layers that no longer run, but for parts that the others still need."""
+        structure = structure_of(original)
+        layers = structure.layer_list(original)
+        left = {layers[number - 1] for number in self.kept}
+        needed = {id(value) for layer in left for value in layer.parameters()}
+        needed |= {id(value) for part in structure.outliving(original) for value in part.parameters()}
+        gone = {id(v): v.numel() for layer in set(layers) - left for v in layer.parameters() if id(v) not in needed}
+        return sum(value.numel() for value in original.parameters()) - sum(gone.values())
+
+    def folded(self, original: PreTrainedModel) -> LayerPlan:
+        """Nothing is rounded."""
+        return self
+
+    def outputs(self, original: PreTrainedModel, found: dict[str, Tensor]) -> dict[str, Tensor]:
+        """All of them."""
+        return found
+
+    @contextmanager
+    def without(self, original: PreTrainedModel) -> Iterator[None]:
+        """Every layer that goes gives back the states that it read."""
+        runs: dict[nn.Module, list[bool]] = {}
+        for number, layer in enumerate(structure_of(original).layer_list(original), start=1):
+            runs.setdefault(layer, []).append(number in self.kept)
+        with ExitStack() as stack:
+            for layer, stays in runs.items():
+                hook = layer.register_forward_hook(_passing(stays), with_kwargs=True)
+                stack.callback(hook.remove)
+            yield
+
+
+def _passing(stays: list[bool]) -> Any:
+    """A hook for a layer that runs as often as `stays` is long, and stays in some of these runs."""
+    calls = 0
+
+    def hook(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> Any:
+        nonlocal calls
+        run = calls % len(stays)
+        calls += 1
+        if stays[run]:
+            return output
+        read = inputs[0] if inputs else named["hidden_states"]
+        return (read, *output[1:]) if isinstance(output, tuple) else read
+
+    return hook
