@@ -1,0 +1,94 @@
+"""Run a model layer by layer over many texts, each layer from what the one before gave, whatever the family.
+
+The model's own forward runs, so that masks, positions and relative biases are made as always; layers that are done
+answer with what they gave when they were last run, and the run ends when the layer in question has given its state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from compress.anatomy.base import structure_of
+from compress.anatomy.blocks import names_of, stored_layers
+from compress.importance.base import Batch
+from compress.importance.running import run
+
+
+class _ReachedError(Exception):
+    """The layer in question has run as often as it runs on one batch."""
+
+
+class Stages:
+    """The stored layers of a model, run one after the other over the same batches.
+
+    Holds what the last layer of each stack (encoder, decoder) gave for every batch, `[b, s, d]` in all. A layer whose
+    runs are not next to each other (ALBERT with several inner layers) is run with all that stands before it.
+    """
+
+    def __init__(self, model: PreTrainedModel, batches: Sequence[Batch]) -> None:
+        self.model, self.batches = model, batches
+        runs = list(structure_of(model).layer_list(model))
+        self.layers = stored_layers(runs)
+        self._runs = [runs.count(layer) for layer in self.layers]
+        names = names_of(model)
+        self._stacks = [names[layer].rpartition(".")[0] for layer in self.layers]
+        in_order = [layer for number, layer in enumerate(self.layers) for _ in range(self._runs[number])]
+        self._skips = in_order == runs
+        self._given: dict[str, list[Any]] = {}
+        self._place = 0
+
+    @property
+    def batch(self) -> Batch:
+        """The one that runs now."""
+        return self.batches[self._place]
+
+    def run(self, number: int, *, keep: bool = False) -> None:
+        """Layer `number` (from 0) over every batch, without gradients.
+
+        keep: layers after it start from what it gives now. The layers before it must have been kept in their order.
+        """
+        given = []
+        with torch.no_grad(), self._answering(number):
+            for self._place in range(len(self.batches)):
+                given.append(self._until(number, self.batch))
+        if keep and self._skips:
+            self._given[self._stacks[number]] = given
+
+    def _until(self, number: int, batch: Batch) -> Any:
+        left, found = [self._runs[number]], []
+
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            left[0] -= 1
+            if not left[0]:
+                found.append(output)
+                raise _ReachedError
+
+        handle = self.layers[number].register_forward_hook(hook)
+        try:
+            run(self.model, batch)
+        except _ReachedError:
+            pass
+        finally:
+            handle.remove()
+        return found[0]
+
+    @contextmanager
+    def _answering(self, number: int) -> Iterator[None]:
+        """Layers before `number` give what the last of their stack gave, without running."""
+        quick = self.layers[:number] if self._skips else []
+        for layer, stack in zip(quick, self._stacks, strict=False):
+            layer.forward = self._answer(stack)  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            for layer in quick:
+                del layer.forward
+
+    def _answer(self, stack: str) -> Callable[..., Any]:
+        return lambda *inputs, **named: self._given[stack][self._place]

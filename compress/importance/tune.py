@@ -1,0 +1,200 @@
+"""Mask tuning: rescale what is kept, so that every block adds what it added before (Kwon et al. 2022, section 4.3).
+
+No training: per block one linear least squares problem in as many unknowns as heads or neurons are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from compress.anatomy.base import Anatomy, structure_of
+from compress.anatomy.blocks import AttentionBlock, FfnBlock, stored_layers
+from compress.core.errors import InputError, JobError
+from compress.importance.base import Evidence
+from compress.importance.masks import Masks, masked
+from compress.importance.matrices import matrix
+from compress.importance.running import examined, real_tokens
+from compress.importance.stages import Stages
+
+WILD = 10.0  # beyond this scale the paper gives up, too
+DAMPING = 0.01
+Block = AttentionBlock | FfnBlock
+See = Callable[[Tensor, Tensor, Tensor], None]
+
+
+def tune(
+    model: PreTrainedModel, masks: Masks, evidence: Evidence, damping: float = DAMPING
+) -> tuple[Masks, dict[str, Any]]:
+    """Masks with the zeros of `masks` and other numbers for what is kept, and facts for the manifest.
+
+    From the first block on, the kept numbers minimise the squared distance, over real tokens, between the state after
+    the block in the pruned model, where the blocks before are pruned and tuned already, and in the whole one. In
+    pre-norm families (GPT-2, T5) it is the distance of what the block adds. `damping` draws the numbers towards what
+    they were, as a share of the mean diagonal of the normal equations. A block whose solution is not finite or beyond
+    10 stays as it was; a block without a mask is not touched.
+
+    Costs one pass of the whole model and three of the pruned one over the texts, without gradients, and holds the
+    states of all texts twice. Raises InputError without texts.
+    """
+    if not evidence.batches:
+        raise InputError("mask tuning looks at training texts, and none were given; give texts, or leave it out")
+    found = Masks(dict(masks.heads), dict(masks.neurons))
+    facts: dict[str, Any] = {}
+    whole, pruned = Stages(model, evidence.batches), Stages(model, evidence.batches)
+    with examined(model):
+        for number in range(len(whole.layers)):
+            blocks = [block for block in _in_order(model, masks) if block.layer == number + 1]
+            targets = _targets(model, whole, number, blocks)
+            for block in blocks:
+                held = found.heads if isinstance(block, AttentionBlock) else found.neurons
+                problem = _Problem(model, block, held[block.name])
+                with masked(model, found), _watched(model, block, pruned, problem.against(targets[block.name])):
+                    pruned.run(number)
+                held[block.name], facts[block.name] = problem.tuned(damping)
+            with masked(model, found):
+                pruned.run(number, keep=True)
+    return found, {"texts": sum(len(batch["input_ids"]) for batch in evidence.batches), "blocks": facts}
+
+
+def _in_order(model: PreTrainedModel, masks: Masks) -> list[Block]:
+    """The blocks that have masks, those of a layer in the order in which they run."""
+    structure = structure_of(model)
+    blocks = [*structure.attention_blocks(model), *structure.ffn_blocks(model)]
+    return [block for block in blocks if block.name in masks.heads or block.name in masks.neurons]
+
+
+def _targets(model: PreTrainedModel, whole: Stages, number: int, blocks: Sequence[Block]) -> dict[str, list[Tensor]]:
+    """For every block of a layer, the states `[n, d]` after it in the whole model, one entry for each call."""
+    found: dict[str, list[Tensor]] = {block.name: [] for block in blocks}
+
+    def keeps(name: str) -> See:
+        return lambda read, added, after: found[name].append(after)
+
+    with _all_watched(model, blocks, whole, keeps):
+        whole.run(number, keep=True)
+    return found
+
+
+@contextmanager
+def _all_watched(
+    model: PreTrainedModel, blocks: Sequence[Block], stages: Stages, sees: Callable[[str], See]
+) -> Iterator[None]:
+    if not blocks:
+        yield
+        return
+    with _watched(model, blocks[0], stages, sees(blocks[0].name)), _all_watched(model, blocks[1:], stages, sees):
+        yield
+
+
+@contextmanager
+def _watched(model: PreTrainedModel, block: Block, stages: Stages, see: See) -> Iterator[None]:
+    """While the block runs, `see(read, added, after)` gets, over real tokens of every call, in float32:
+
+    what the block's output matrix reads `[n, i]` before any mask, what it gives `[n, d]`, and the state after the block
+    `[n, d]`: what its norm reads where that comes after the sum, otherwise what it gives.
+    """
+    output, norm = model.get_submodule(block.name), _norm_after(model, block)
+    now: dict[str, Tensor] = {}
+
+    def reading(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        now["real"] = real_tokens(block.name, inputs[0], stages.batch)
+        now["read"] = inputs[0][now["real"]].float()
+
+    def giving(module: nn.Module, inputs: Any, given: Tensor) -> None:
+        now["added"] = given[now["real"]].float()
+        if norm is None:
+            see(now["read"], now["added"], now["added"])
+
+    def norming(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        see(now["read"], now["added"], inputs[0][now["real"]].float())
+
+    hooks = [
+        output.register_forward_pre_hook(reading, prepend=True),  # before the hook that masks
+        output.register_forward_hook(giving),
+    ]
+    if norm is not None:
+        hooks.append(norm.register_forward_pre_hook(norming))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _norm_after(model: PreTrainedModel, block: Block) -> nn.Module | None:
+    """The norm that reads a state plus what the block adds; every family with an anatomy has one, others none."""
+    structure = structure_of(model)
+    if not isinstance(structure, Anatomy):
+        return None
+    layer = stored_layers(structure.layer_list(model))[block.layer - 1]
+    return layer.get_submodule(structure.attention_norm if isinstance(block, AttentionBlock) else structure.ffn_norm)
+
+
+class _Problem:
+    """The normal equations of one block: sum over tokens of (sum_j m_j A_j - T)^2, over the kept parts j.
+
+    A_j is what part j adds to a token at m_j = 1, and T what all of them should: the target's state, less the own state
+    without them. With X what the output matrix W reads, A_i . A_j summed over tokens is an entry of (X^T X) o (W^T W),
+    summed over the features of a head.
+    """
+
+    def __init__(self, model: PreTrainedModel, block: Block, mask: Tensor) -> None:
+        self.mask = mask
+        self.kept = (mask != 0).nonzero()[:, 0].cpu()
+        weights = matrix(model, block.name).float()
+        self.width = weights.shape[1] // len(mask)
+        self.columns = (self.kept[:, None] * self.width + torch.arange(self.width)).flatten().to(weights.device)
+        self.weights = weights[:, self.columns]
+        bias = getattr(model.get_submodule(block.name), "bias", None)
+        self.bias = torch.zeros(len(weights), device=weights.device) if bias is None else bias.detach().float()
+        self.lengths = self.weights.T @ self.weights
+        size = len(self.columns)
+        self.moments = torch.zeros(size, size, device=weights.device)
+        self.products = torch.zeros(size, device=weights.device)
+        self.target = torch.zeros((), device=weights.device)
+
+    def against(self, targets: Sequence[Tensor]) -> See:
+        """What collects the equations, call by call, against the states of the same calls in the whole model."""
+        rest = iter(targets)
+
+        def see(read: Tensor, added: Tensor, after: Tensor) -> None:
+            wanted = next(rest) - after + added - self.bias
+            features = read[:, self.columns]
+            self.moments += features.T @ features
+            self.products += (features * (wanted @ self.weights)).sum(0)
+            self.target += wanted.square().sum()
+
+        return see
+
+    def tuned(self, damping: float) -> tuple[Tensor, dict[str, Any]]:
+        """The new mask, or the old one when the solution is wild; the block's relative errors before and after."""
+        now = self.mask[self.kept.to(self.mask.device)].double().cpu()
+        equations, right, target = self._equations()
+        pull = (damping * equations.diagonal().mean()).clamp(min=1e-12)
+        system = equations + pull * torch.eye(len(now), dtype=torch.float64)
+        found = torch.linalg.lstsq(system, (right + pull * now)[:, None]).solution[:, 0]
+        wild = not bool(found.isfinite().all()) or bool(found.abs().max() > WILD)
+        mask = self.mask.clone()
+        if not wild:
+            mask[self.kept.to(mask.device)] = found.to(mask)
+
+        def error(numbers: Tensor) -> float:
+            square = target - 2 * right @ numbers + numbers @ equations @ numbers
+            return float((square.clamp(min=0) / target.clamp(min=1e-30)).sqrt())
+
+        return mask, {"tuned": not wild, "before": error(now), "after": error(now if wild else found)}
+
+    def _equations(self) -> tuple[Tensor, Tensor, Tensor]:
+        """`[k, k]`, `[k]` and a scalar, float64 on the CPU, over the k kept parts."""
+        count, width = len(self.kept), self.width
+        equations = (self.moments * self.lengths).double().cpu().reshape(count, width, count, width).sum((1, 3))
+        right = self.products.double().cpu().reshape(count, width).sum(1)
+        if not equations.isfinite().all() or not right.isfinite().all():
+            raise JobError("mask tuning met states that are NaN or infinite; check the model, or leave tuning out")
+        return equations, right, self.target.double().cpu()

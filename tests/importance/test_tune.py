@@ -1,0 +1,142 @@
+"""Mask tuning: what is kept makes up for what is gone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from compress.core.errors import InputError, JobError
+from compress.importance.base import Evidence
+from compress.importance.masks import Masks, masked, ones
+from compress.importance.tune import WILD, tune
+from tests.models import prunable, tiny
+
+FAMILIES = ["bert", "distilbert", "roberta", "electra", "albert", "deberta-v2", "mpnet", "gpt2", "t5"]
+
+
+def texts(model: PreTrainedModel, seed: int, rows: int = 24) -> Evidence:
+    """Random texts of several lengths with padding."""
+    draw = torch.Generator().manual_seed(seed)
+    batches = []
+    for _ in range(4):
+        ids = torch.randint(5, 50, (rows, 9), generator=draw)
+        lengths = torch.randint(3, 10, (rows, 1), generator=draw)
+        mask = (torch.arange(9)[None, :] < lengths).long()
+        pad = int(model.config.pad_token_id or 0)
+        batches.append({"input_ids": ids.masked_fill(mask == 0, pad), "attention_mask": mask})
+    return Evidence(batches=batches)
+
+
+def halved(model: PreTrainedModel) -> Masks:
+    """Every second head and three of four neurons gone."""
+    masks = ones(model)
+    for mask in masks.heads.values():
+        mask[1::2] = 0
+    for mask in masks.neurons.values():
+        mask[torch.arange(len(mask)) % 4 != 0] = 0
+    return masks
+
+
+def distance(model: PreTrainedModel, masks: Masks, given: Evidence) -> float:
+    """Squared distance of the last hidden states from the whole model's, over real tokens."""
+    total = 0.0
+    with torch.no_grad():
+        for batch in given.batches:
+            real = batch["attention_mask"].bool()
+            whole = model.base_model(**batch)[0][real]
+            with masked(model, masks):
+                total += float((model.base_model(**batch)[0][real] - whole).square().sum())
+    return total
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert", "electra", "albert", "deberta-v2", "mpnet"])
+def test_tuned_masks_are_nearer_to_the_whole_model_on_other_texts(family: str) -> None:
+    """Prevents scales that fit nothing but the sample, or the wrong block: texts that were not used get nearer too."""
+    model = tiny(family, layers=2, width=32)
+    masks = halved(model)
+    tuned, facts = tune(model, masks, texts(model, 1))
+    other = texts(model, 2)
+    assert distance(model, tuned, other) < 0.98 * distance(model, masks, other)
+    assert facts["texts"] == 96 and len(facts["blocks"]) == len(masks.every())
+    assert all(one["after"] <= one["before"] and one["tuned"] for one in facts["blocks"].values())
+    for new, old in zip(tuned.every(), masks.every(), strict=True):
+        assert torch.equal(new == 0, old == 0) and not torch.equal(new, old)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_model_that_lost_nothing_keeps_its_ones(family: str) -> None:
+    """Prevents a target that the whole model itself misses: a norm before the sum, a bias or a token too many."""
+    model = prunable(family)
+    given = texts(model, 1, rows=6)
+    if family == "t5":
+        pairs = [{**one, "decoder_input_ids": one["input_ids"], "decoder_attention_mask": one["attention_mask"]}
+                 for one in given.batches]  # fmt: skip
+        given = replace(given, batches=pairs)
+    tuned, facts = tune(model, ones(model), given)
+    assert all(torch.allclose(mask, torch.ones(()), atol=1e-3) for mask in tuned.every())
+    assert all(one["before"] < 1e-3 for one in facts["blocks"].values()) and len(facts["blocks"]) == len(tuned.every())
+
+
+def test_the_solution_is_the_least_squares_one() -> None:
+    """Prevents wrong normal equations: the first FFN's numbers are those of a plain solver on all tokens at once."""
+    model = tiny("bert", layers=1)
+    given = texts(model, 3, rows=6)
+    name = "bert.encoder.layer.0.output.dense"
+    mask = torch.ones(32)
+    mask[::3] = 0
+    tuned, facts = tune(model, Masks({}, {name: mask}), given, damping=1e-9)
+    part, rows, sums = model.get_submodule(name), list[Tensor](), list[Tensor]()
+    hook = part.register_forward_pre_hook(lambda module, inputs: rows.append(inputs[0]))
+    with torch.no_grad():
+        for batch in given.batches:
+            model(**batch)
+            sums.append(rows[-1][batch["attention_mask"].bool()])
+    hook.remove()
+    read, weight = torch.cat(sums).double(), part.get_parameter("weight").detach().double()
+    kept = mask.nonzero()[:, 0]
+    each = read[:, None, :] * weight  # [n, d, f]: what every neuron adds
+    solved = torch.linalg.lstsq(each[..., kept].flatten(0, 1), each.sum(-1).flatten()[:, None]).solution[:, 0]
+    assert torch.allclose(tuned.neurons[name][kept].double(), solved, atol=1e-3)
+    left = (each[..., kept] @ solved - each.sum(-1)).norm() / each.sum(-1).norm()
+    assert facts["blocks"][name]["after"] == pytest.approx(float(left), rel=1e-2)
+
+
+def test_a_wild_solution_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents scales of thousands where parts cancel each other: two equal neurons with a third that needs them."""
+    model = tiny("bert", layers=1)
+    name = "bert.encoder.layer.0.output.dense"
+    with torch.no_grad():
+        model.get_submodule(name).get_parameter("weight")[:, 1] = model.get_submodule(name).weight[:, 0] * 100
+        inner = model.get_submodule("bert.encoder.layer.0.intermediate.dense")
+        inner.weight[1] = inner.weight[0]
+        inner.bias[1] = inner.bias[0]
+    mask = torch.zeros(32)
+    mask[0] = 1
+    tuned, facts = tune(model, Masks({}, {name: mask}), texts(model, 1, rows=4))
+    assert WILD == 10 and torch.equal(tuned.neurons[name], mask)
+    assert not facts["blocks"][name]["tuned"] and facts["blocks"][name]["after"] == facts["blocks"][name]["before"]
+
+
+def test_the_model_is_left_as_it_was() -> None:
+    """Prevents hooks, replaced forwards, gradients or eval mode that stay behind, and masks changed in place."""
+    model = tiny("bert", layers=2).train()
+    masks = halved(model)
+    before = Masks.from_facts(masks.facts())
+    tune(model, masks, texts(model, 1, rows=4))
+    assert masks == before and model.training
+    assert not any("forward" in vars(part) for part in model.modules())
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
+
+
+def test_tuning_needs_texts_and_sound_states() -> None:
+    """Prevents masks tuned to nothing, or to NaN."""
+    model = tiny("bert", layers=1)
+    with pytest.raises(InputError, match="mask tuning looks at training texts"):
+        tune(model, halved(model), Evidence())
+    model.get_submodule("bert.encoder.layer.0.intermediate.dense").get_parameter("bias").data[0] = float("nan")
+    with pytest.raises(JobError, match="NaN or infinite"):
+        tune(model, halved(model), texts(model, 1, rows=4))
