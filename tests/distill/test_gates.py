@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
+from compress.anatomy.base import Anatomy, anatomy_of
+from compress.anatomy.blocks import AttentionBlock
 from compress.core.errors import InputError
 from compress.core.options import Choice
 from compress.distill.first_batch import look_at
@@ -116,6 +120,10 @@ def test_the_choice_by_hand() -> None:
     assert ties.nonzero().flatten().tolist() == list(range(24)), "20 is as near to 16: the larger, and the first ones"
 
 
+def blocks_of(student: PreTrainedModel) -> list[AttentionBlock]:
+    return anatomy_of(student).attention_blocks(student)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_settled_weights_compute_what_the_gates_let_through(family: str) -> None:
     """Prevents a saved student that is not the one that was trained and measured, in any family."""
@@ -137,18 +145,15 @@ def test_settled_weights_compute_what_the_gates_let_through(family: str) -> None
     assert not any(module._forward_pre_hooks for module in student.modules())
     with masked(student, Masks(own, neurons)):
         assert torch.equal(student(**given).logits, gated)
+    assert [entry["layer"] for entry in gates.facts()["heads"]] == sorted({b.layer for b in blocks_of(student)})
     kept = {(kind, entry["kept"], entry["of"]) for kind, entries in gates.facts().items() for entry in entries}
     assert kept == {("heads", 2, 4), ("ffn", 32, 64)}
 
 
 def test_blocks_that_keep_the_same_heads_share_their_gates(monkeypatch: pytest.MonkeyPatch) -> None:
     """Prevents heads chosen apart where one table of positions serves all layers, which cannot be cut then."""
-    student = tiny("mpnet", layers=2, width=32)
-    from dataclasses import replace
-
-    from compress.anatomy.base import Anatomy, anatomy_of
-
-    found = [replace(block, together="bias") for block in anatomy_of(student).attention_blocks(student)]
+    student = tiny("bert", layers=2, width=32)
+    found = [replace(block, together="bias") for block in blocks_of(student)]
     monkeypatch.setattr(Anatomy, "attention_blocks", lambda self, model: found)
     (part,) = parts_of(student, ["heads"])
     assert part.blocks == tuple(block.name for block in found)
@@ -164,7 +169,7 @@ def test_blocks_that_keep_the_same_heads_share_their_gates(monkeypatch: pytest.M
         assert weight.view(32, 4, 8).abs().sum((0, 2)).count_nonzero() == 2
 
 
-def test_bf16_stays_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bf16_stays_bf16() -> None:
     """Prevents float32 gates that turn every activation of a bf16 training into float32."""
     student = bert(1)
     gates = Movement(heads=0.5, ffn=0.5).build(student)

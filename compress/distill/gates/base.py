@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from compress.anatomy.base import anatomy_of
-from compress.anatomy.blocks import AttentionBlock
+from compress.anatomy.blocks import AttentionBlock, FfnBlock
 from compress.core.errors import InputError
 from compress.core.options import Options
 from compress.core.registry import Catalogue
@@ -31,12 +31,15 @@ KINDS: tuple[Kind, ...] = ("heads", "ffn")
 
 @dataclass(frozen=True)
 class Part:
-    """Heads or neurons that share gates. layer: from 1. blocks: the matrices that read them, by dotted name; several
-    where a table of relative positions keeps their heads together. count: the number of gates. width: features that
-    hang on each. at: where its gates lie among all."""
+    """Heads or neurons that share gates.
+
+    blocks: the matrices that read them, by dotted name, each in one of `layers` (from 1); several where a table of
+    relative positions keeps their heads together. count: the number of gates. width: features that hang on each. at:
+    where its gates lie among all.
+    """
 
     kind: Kind
-    layer: int
+    layers: tuple[int, ...]
     blocks: tuple[str, ...]
     count: int
     width: int
@@ -106,7 +109,7 @@ class Gating(Staged):
             found = torch.autograd.grad(loss, leaves, retain_graph=True, allow_unused=True)
         blind = [part for part, gradient in zip(self.parts, found, strict=True) if gradient is None]
         if blind:
-            named = ", ".join(f"the {part.kind} of layer {part.layer}" for part in blind[:4])
+            named = ", ".join(f"the {part.kind} of layer {', '.join(map(str, part.layers))}" for part in blind[:4])
             more = f" and {len(blind) - 4} more" if len(blind) > 4 else ""
             raise InputError(
                 f"gates: no loss depends on {named}{more}, so that nothing tells which of them to keep; add a loss on "
@@ -143,8 +146,8 @@ class Gating(Staged):
         """How many are kept in each layer, for the manifest."""
         found: dict[str, list[dict[str, int]]] = {}
         for part in self.parts:
-            entry = {"layer": part.layer, "kept": int(self.gates[part.at].sum()), "of": part.count}
-            found.setdefault(part.kind, []).append(entry)
+            kept = int(self.gates[part.at].sum())
+            found.setdefault(part.kind, []).extend({"layer": n, "kept": kept, "of": part.count} for n in part.layers)
         return found
 
     def _hook(self, index: int) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]:
@@ -173,22 +176,21 @@ def parts_of(student: PreTrainedModel, kinds: Sequence[Kind]) -> list[Part]:
     Raises InputError for a family that is not known or has no such blocks.
     """
     anatomy = anatomy_of(student)
-    found: list[tuple[Kind, int, tuple[str, ...], int, int]] = []
+    groups: list[tuple[Kind, list[AttentionBlock] | list[FfnBlock], int, int]] = []
     if "heads" in kinds:
         together: dict[str, list[AttentionBlock]] = {}
         for block in anatomy.attention_blocks(student):
             together.setdefault(block.together or block.name, []).append(block)
-        for blocks in together.values():
-            first = blocks[0]
-            found.append(("heads", first.layer, tuple(one.name for one in blocks), first.heads, first.head_width))
+        groups += [("heads", blocks, blocks[0].heads, blocks[0].head_width) for blocks in together.values()]
     if "ffn" in kinds:
-        found += [("ffn", block.layer, (block.name,), block.neurons, 1) for block in anatomy.ffn_blocks(student)]
-    missing = [kind for kind in kinds if not any(kind == each[0] for each in found)]
+        groups += [("ffn", [block], block.neurons, 1) for block in anatomy.ffn_blocks(student)]
+    missing = [kind for kind in kinds if not any(kind == group[0] for group in groups)]
     if missing:
         raise InputError(f"gates: a student of the family {student.config.model_type} has no {missing[0]} to gate")
     parts, start = [], 0
-    for kind, layer, names, count, width in found:
-        parts.append(Part(kind, layer, names, count, width, slice(start, start + count)))
+    for kind, blocks, count, width in groups:
+        layers, names = tuple(block.layer for block in blocks), tuple(block.output for block in blocks)
+        parts.append(Part(kind, layers, names, count, width, slice(start, start + count)))
         start += count
     return parts
 
