@@ -23,6 +23,7 @@ from compress.train.options import TrainOptions
 from tests.train import tiny
 
 HALF = Movement(heads=0.5, ffn=0.5)
+SUMMED = Movement(heads=0.5, ffn=0.5, rule="sum")
 
 
 def bert(layers: int, width: int = 32, dropout: float = 0.1, seed: int = 5) -> BertForSequenceClassification:
@@ -78,5 +79,5 @@ def train(
 
 def crewed(rank: int, folder: str, changes: dict[str, Any]) -> None:
     """One process of a training without anything random; writes `scores-RANK.json`."""
-    _, _, gates = train(Path(folder) / "work", made=objective(dropout=0.0), plain=True, **changes)
+    _, _, gates = train(Path(folder) / "work", made=objective(SUMMED, dropout=0.0), plain=True, **changes)
     write_json(Path(folder) / f"scores-{rank}.json", {"scores": gates.scores.tolist(), "gates": gates.gates.tolist()})

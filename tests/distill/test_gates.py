@@ -39,7 +39,7 @@ def labelled() -> dict[str, Tensor]:
 def test_a_score_is_the_movement_of_the_weights_that_read_the_part() -> None:
     """Prevents a wrong sign, place or sum: after one update the score of a part is -sum(dL/dW * W) of its columns."""
     student = bert(2, dropout=0.0)
-    gates = Movement(heads=0.5, ffn=0.5).build(student)
+    gates = Movement(heads=0.5, ffn=0.5, rule="sum").build(student)
     made = Objective(student, None, [HardCE()], gates=gates)
     gates.begin(10)
     for _ in range(2):  # two batches of one update
@@ -57,10 +57,10 @@ def test_a_score_is_the_movement_of_the_weights_that_read_the_part() -> None:
 def test_scores_add_up_and_a_shut_gate_is_still_scored() -> None:
     """Prevents scores that forget, and a gate that can never open again because its gradient is cut off."""
     student = bert(2, dropout=0.0)
-    gates = Movement(ffn=0.5, warmup=0.0).build(student)
+    gates = Movement(ffn=0.5, warmup=0.0, rule="sum").build(student)
     made = Objective(student, None, [HardCE()], gates=gates)
     gates.begin(10)
-    gates.learn(torch.linspace(-1e-9, 1e-9, 64))
+    gates.learn(torch.linspace(-1e-9, 1e-9, 64), 1)
     gates.gates.copy_(gates.choose(9))
     before = gates.scores.clone()
     total, _ = made(labelled())
@@ -70,6 +70,19 @@ def test_scores_add_up_and_a_shut_gate_is_still_scored() -> None:
     gates.updated(10, Group())
     assert torch.equal(gates.scores, before - gradient)
     assert gates.gates.view(2, 32).sum(1).tolist() == [16, 16]
+
+
+def test_adam_by_hand() -> None:
+    """Prevents scores in which one loud batch drowns the rest. Gradients (2, -1), then (2, 1) in units of their size."""
+    gates = Movement(heads=0.5).build(bert(1))
+    gates.learn(torch.tensor([2.0, -1.0]), 1)
+    assert gates.scores.tolist() == pytest.approx([-1, 1])
+    gates.learn(torch.tensor([2.0, 1.0]), 2)
+    # The second's first moment is 0.9 * -0.1 + 0.1 = 0.01, corrected by 1 - 0.9^2; its second moment is 1.
+    assert gates.scores.tolist() == pytest.approx([-2, 1 - 0.01 / 0.19], rel=1e-4)
+    still = Movement(heads=0.5).build(bert(1))
+    still.learn(torch.zeros(2), 1)
+    assert still.scores.tolist() == [0, 0], "no gradient is no reason to go up or down"
 
 
 class Three(Group):
@@ -85,7 +98,7 @@ def test_the_gradients_of_all_processes_are_summed() -> None:
     scores = []
     for group in (Group(), Three()):
         student = bert(1, dropout=0.0)
-        gates = Movement(ffn=0.5).build(student)
+        gates = Movement(ffn=0.5, rule="sum").build(student)
         Objective(student, None, [HardCE()], gates=gates)(labelled())[0].backward()
         gates.begin(10)
         gates.updated(1, group)
@@ -135,7 +148,7 @@ def test_settled_weights_compute_what_the_gates_let_through(family: str) -> None
     assert torch.equal(student(**given).logits, plain), "all gates are open at first"
     gates.begin(10)
     torch.manual_seed(3)
-    gates.learn(torch.randn(len(gates.scores)))
+    gates.learn(torch.randn(len(gates.scores)), 1)
     gates.gates.copy_(gates.choose(10))
     gated = student(**given).logits.detach()
     own = {name: gates.gates[part.at] for part in gates.parts for name in part.blocks if part.kind == "heads"}

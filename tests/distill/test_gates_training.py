@@ -13,7 +13,7 @@ from compress.distill.gates.movement import Movement
 from compress.distill.objective import Objective
 from compress.losses.hard_ce import HardCE
 from compress.train.checkpoint import weights_of
-from tests.distill.gated import HALF, bert, crewed, train
+from tests.distill.gated import HALF, SUMMED, bert, crewed, train
 from tests.train import crew
 
 
@@ -41,8 +41,8 @@ def test_a_broken_run_ends_bit_equal(at: int, changes: dict[str, Any], tmp_path:
 
 def test_recomputed_activations_count_once(tmp_path: Path) -> None:
     """Prevents a gate's gradient that is counted again when a layer is computed twice."""
-    _, _, plain = train(tmp_path / "plain", epochs=1)
-    _, _, twice = train(tmp_path / "twice", epochs=1, gradient_checkpointing=True)
+    _, _, plain = train(tmp_path / "plain", SUMMED, epochs=1)
+    _, _, twice = train(tmp_path / "twice", SUMMED, epochs=1, gradient_checkpointing=True)
     assert torch.allclose(plain.scores, twice.scores, rtol=1e-3, atol=1e-6)
 
 

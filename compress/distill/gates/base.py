@@ -63,8 +63,8 @@ class Gating(Staged):
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
 
     @abstractmethod
-    def learn(self, gradient: Tensor) -> None:
-        """Take one update's gradient of the loss by every gate `[n]` in, of all processes."""
+    def learn(self, gradient: Tensor, step: int) -> None:
+        """Take the gradient of the loss by every gate `[n]` in, that of update `step` (from 1) and of all processes."""
 
     @abstractmethod
     def choose(self, step: int) -> Tensor:
@@ -87,7 +87,7 @@ class Gating(Staged):
         for leaf in leaves:
             leaf.grad = None
         group.add_up([gradient])
-        self.learn(gradient)
+        self.learn(gradient, step)
         self.gates.copy_(self.choose(step))
 
     def leaves(self) -> list[Tensor]:

@@ -18,16 +18,22 @@ from compress.distill.gates.choose import highest
 from compress.importance.counts import allowed
 from compress.importance.movement import store_scores
 
+BETAS = (0.9, 0.999)  # of Adam (Kingma and Ba 2015, arXiv 1412.6980)
+EPSILON = 1e-12  # gates' gradients are small; one that is always 0 must stay so
+
 
 @GATES.register("movement")
 class Movement(Gates):
     """Heads and neurons whose weights move towards 0 while the student trains go, those that move away from it stay.
 
-    A part's score is the sum over the updates of -dL/dgate, which is that of -dL/dW * W over the weights that read it.
+    What a part moves in an update is -dL/dgate, which is the sum of -dL/dW * W over the weights that read it, and its
+    score the sum of this over the updates. `rule: adam` first divides it by its usual size, as the papers' experiments
+    do: a student that starts near its teacher has gradients around 0, and the largest of them, up or down, are those of
+    the parts that matter most. Only the order of scores counts, so that there is no learning rate to choose.
+
     After each update the gates of the highest scores are open, all of them up to `warmup`, then fewer along a cubic
     curve (Zhu and Gupta 2017, arXiv 1710.01878), and from `cooldown` before the end as many as asked for. A gate that
-    is shut goes on being scored and may open again. Scores start at 0 and only their order counts, so that there is no
-    learning rate to choose. Dev decides only between evaluations at the final number.
+    is shut goes on being scored and may open again. Dev decides only between evaluations at the final number.
 
     In the saved student, a stock model, the shut parts' weights are 0; `prune: {by: movement}` with the same shares
     takes them out.
@@ -41,6 +47,9 @@ class Movement(Gates):
     ffn: float = Field(0.0, ge=0, lt=1, description="share of the feed-forward neurons that goes", examples=[0.5])
     scope: Literal["layer", "global"] = Field(
         "layer", description="the same share of every layer, or the lowest scores of the whole model"
+    )
+    rule: Literal["adam", "sum"] = Field(
+        "adam", description="adam: a gate's gradient counts in units of its usual size; sum: as it is"
     )
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the updates at the start in which all gates are open")
     cooldown: float = Field(
@@ -97,15 +106,19 @@ class Movement(Gates):
 
 
 class MovementGating(Gating):
-    """Gates by the sum of their gradients; `scores` `[n]`, larger counts more."""
+    """Gates by the sum of their gradients; `scores` `[n]`, larger counts more. `first`, `second`: Adam's moments."""
 
     scores: Tensor
+    first: Tensor
+    second: Tensor
 
     def __init__(self, options: Movement, parts: Sequence[Part]) -> None:
         super().__init__(parts)
         self.options = options
         self.updates = 0
         self.register_buffer("scores", torch.zeros_like(self.gates))
+        self.register_buffer("first", torch.zeros_like(self.gates))
+        self.register_buffer("second", torch.zeros_like(self.gates))
 
     def begin(self, updates: int) -> None:
         """Raises InputError when no update is left for the final number of gates."""
@@ -117,8 +130,14 @@ class MovementGating(Gating):
             )
         self.updates = updates
 
-    def learn(self, gradient: Tensor) -> None:
+    def learn(self, gradient: Tensor, step: int) -> None:
         """A gate that the loss wants larger has a negative gradient, and its score grows."""
+        if self.options.rule == "adam":
+            one, two = BETAS
+            self.first.lerp_(gradient, 1 - one)
+            self.second.lerp_(gradient.square(), 1 - two)
+            size = (self.second / (1 - two**step)).sqrt()
+            gradient = self.first / (1 - one**step) / (size + EPSILON)
         self.scores.sub_(gradient)
 
     def choose(self, step: int) -> Tensor:
