@@ -73,7 +73,7 @@ def test_scores_add_up_and_a_shut_gate_is_still_scored() -> None:
 
 
 def test_adam_by_hand() -> None:
-    """Prevents scores in which one loud batch drowns the rest. Gradients (2, -1), then (2, 1) in units of their size."""
+    """Prevents a loud batch that drowns the rest. Gradients (2, -1), then (2, 1), in units of their size."""
     gates = Movement(heads=0.5).build(bert(1))
     gates.learn(torch.tensor([2.0, -1.0]), 1)
     assert gates.scores.tolist() == pytest.approx([-1, 1])
