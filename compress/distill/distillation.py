@@ -21,6 +21,7 @@ from compress.distill.balance.base import Balance
 from compress.distill.combine.base import Combine
 from compress.distill.first_batch import FirstBatch, look_at, tell
 from compress.distill.groups import groups_of
+from compress.distill.gates.base import Gating
 from compress.distill.objective import Objective
 from compress.distill.stored import StoredTeacher, check_signals
 from compress.distill.teacher import LiveTeacher
@@ -109,6 +110,7 @@ class Distillation:
         *,
         combine: Combine | None = None,
         balance: Balance | None = None,
+        gates: Gating | None = None,
         teacher_mode: TeacherMode = "auto",
         signals: Signals | None = None,
         work: Path,
@@ -119,6 +121,7 @@ class Distillation:
     ) -> dict[str, Any]:
         """Train `student` in place; it ends with its best weights by the dev metric (its last, if not `evaluated`).
 
+        gates: those of the student; it ends with those of its best weights written into it.
         cache: folder that runs share, for stored signals. signals: what a `label` step stored of the one teacher; what
         they lack is computed. Returns what `fit` measured, with the facts of every term on the first batch, the layer
         maps, the final weights where they were balanced, and how each teacher spoke.
@@ -127,7 +130,7 @@ class Distillation:
         speaking = [self._speaking(each, losses, teacher_mode, signals, cache, work) for each in teachers]
         joined = speaking if self.interpreter is None else [self.interpreter.teacher(inner) for inner in speaking]
         objective = Objective(
-            student, joined, losses, combine=combine, balance=balance, output=self.task.output,
+            student, joined, losses, combine=combine, balance=balance, gates=gates, output=self.task.output,
             read=self.task.read, pool=self.task.pool,
         )  # fmt: skip
         objective.train()
@@ -149,6 +152,8 @@ class Distillation:
                 label=label,
                 depth_of=depth_of_weights(student, objective) if self.options.layer_decay < 1 else None,
             )
+            if gates is not None:
+                gates.settle(student)
             measured |= self._learned(objective, data, seed)
         objective.close()
         spoke = [teacher.measured() for teacher in speaking]

@@ -79,6 +79,8 @@ def look_at(objective: Objective, batch: Mapping[str, Tensor], precision: str) -
         for term, value in zip(terms, values, strict=True):
             if not math.isfinite(value):
                 raise JobError(f"{term.name} is {value} on the first batch, before any training; leave this loss out")
+        if objective.gates is not None:
+            objective.gates.check_reached(sum((term.value for term in terms[1:]), terms[0].value))
         lengths, slowest = [], 0.0
         for term in terms:
             started = time.perf_counter()

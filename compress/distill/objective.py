@@ -1,7 +1,7 @@
 """The objective: weighted losses over a student and its teachers, with the projections that unequal widths need.
 
 Projections are parameters of the objective, trained with the student and never saved in it; so is what a balancer
-learns.
+learns, and the scores of gates.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from compress.core.trace import Trace
 from compress.distill.balance.base import Balance
 from compress.distill.balance.none import NoBalance
 from compress.distill.combine.base import Combine
+from compress.distill.gates.base import Gating
 from compress.distill.teacher import Teacher
 from compress.distill.teachers import Said, Teachers, pulled
 from compress.losses.base import Loss
@@ -49,6 +50,7 @@ class Objective(nn.Module):
     `combine` gives.
 
     combine: how several teachers count (equally, when not given). balance: how terms are weighed while training.
+    gates: those of the student's heads and neurons; they stay on it until they are settled.
     output: the task's kind of output (`Task.output`).
     """
 
@@ -60,6 +62,7 @@ class Objective(nn.Module):
         *,
         combine: Combine | None = None,
         balance: Balance | None = None,
+        gates: Gating | None = None,
         output: str = "classes",
         read: Read | None = None,
         pool: Pool | None = None,
@@ -85,11 +88,15 @@ class Objective(nn.Module):
         for each, own in enumerate(self.pairs):
             self._project(each, given[each].width, own)
         self.balancer = (balance or NoBalance()).build(len(self.losses))
+        self.gates = gates
+        if gates is not None:
+            gates.attach(student)
 
     def forward(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum and each unweighted term, by name (`name#3`: the third loss, whose name came before).
 
-        Where the weights are balanced, the record also has `NAME weight`, the weight that the term had.
+        Where the weights are balanced, the record also has `NAME weight`, the weight that the term had; where there are
+        gates, the share of each kind that is open.
         """
         terms = self.terms(batch)
         total: Tensor = self.balancer([t.weight for t in terms], [t.value for t in terms], self.trained())
@@ -97,6 +104,8 @@ class Objective(nn.Module):
         factors = self.balancer.factors()
         if factors is not None:
             record |= {f"{t.name} weight": t.weight * f.detach() for t, f in zip(terms, factors, strict=True)}
+        if self.gates is not None:
+            record |= self.gates.record()
         return total, record
 
     def terms(self, batch: Mapping[str, Tensor]) -> list[Term]:

@@ -40,12 +40,14 @@ class Evidence:
 
     batches: inputs of a model `[b, s]` with `labels`, of training texts; empty where there is no corpus. loss: the
     task's supervised loss of a model's outputs on such a batch (mean over its rows), None where the head is untrained.
-    seed: for what is drawn.
+    seed: for what is drawn. stored: scores that a training left in the model's folder
+    (`compress.importance.movement.stored_scores`).
     """
 
     batches: Sequence[Batch] = ()
     loss: Loss | None = None
     seed: int = 13
+    stored: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Importance(Options):

@@ -183,6 +183,8 @@ def _example(chosen: Catalogue[Options], method: type[Options], schema: dict[str
         body = {"steps": {f"my-{method.registered_name}": {method.registered_name: options}}}
     elif chosen.kind == "loss":
         body = {"losses": [body]}
+    elif chosen.kind == "gate":
+        body = {"gates": body}
     else:
         body = {chosen.kind: body}
     return yaml.safe_dump(body, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100).rstrip()

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from compress.core.errors import InputError
+from compress.importance import counts
+from compress.importance.counts import allowed as allowed
 
 Floats = NDArray[np.float64]
 _HALVINGS = 120
@@ -44,19 +46,9 @@ class Unit:
         return torch.zeros_like(self.scores).index_fill_(0, best, 1.0)
 
 
-def allowed(number: int, each: int, multiple: int) -> tuple[int, ...]:
-    """The counts of `number` parts, each `each` features wide, that keep a multiple of `multiple` features.
-
-    At least one part stays. `number` itself is always allowed: a layer may stay as it is.
-    """
-    found = [count for count in range(1, number) if count * each % multiple == 0]
-    return (*found, number)
-
-
 def nearest(unit: Unit, share: float) -> int:
     """The allowed count that is nearest to a share of all; the larger of two that are equally near."""
-    wanted = share * unit.counts[-1]
-    return min(unit.counts, key=lambda count: (abs(count - wanted), -count))
+    return counts.nearest(unit.counts, share * unit.counts[-1])
 
 
 def allot(units: Sequence[Unit], budget: float, spread: str) -> list[int]:

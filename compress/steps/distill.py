@@ -15,6 +15,7 @@ from compress.distill.balance.base import BALANCERS, Balance
 from compress.distill.checks import reads_unlabelled
 from compress.distill.combine.base import COMBINERS, Combine
 from compress.distill.distillation import Distillation
+from compress.distill.gates.base import GATES, Gates
 from compress.distill.thrifty import TeacherMode
 from compress.distill.tokens import student_tokens
 from compress.losses.base import LOSSES, Loss
@@ -67,6 +68,9 @@ class Distill(Step, TrainOptions):
     )
     balance: Annotated[Balance, Choice(BALANCERS)] = Field(
         "none", validate_default=True, description="whether the weights are changed while training, and how"
+    )
+    gates: Annotated[Gates, Choice(GATES)] | None = Field(
+        None, description="gates on heads and neurons, by which the training finds those to prune; none: all stay"
     )
     tokenizer: TokenizerSource | None = Field(
         None, description="the student's tokenizer, trained on the corpus or taken over; null: the start's or teacher's"
@@ -163,10 +167,12 @@ class Distill(Step, TrainOptions):
         trained_head = task.output == "vector" or any("logits" in loss.needs for loss in self.losses)
         scored = trained_head and task.scorable
         uses_teacher = any(loss.needs_teacher for loss in self.losses)
+        gates = self.gates.build(student) if self.gates is not None else None
         fitted = work.fit(
             student, teaching.told(heard) if uses_teacher else [], self.losses, combine=self.combine,
-            balance=self.balance, teacher_mode=self.teacher_mode, signals=self._signals(context), work=context.work,
-            cache=context.cache or context.work.parent, seed=context.seed, evaluated=scored, label=context.name,
+            balance=self.balance, gates=gates, teacher_mode=self.teacher_mode, signals=self._signals(context),
+            work=context.work, cache=context.cache or context.work.parent, seed=context.seed, evaluated=scored,
+            label=context.name,
         )  # fmt: skip
         if not context.leads:
             return
@@ -184,6 +190,9 @@ class Distill(Step, TrainOptions):
         about["trained_rows"] = {split: corpus.rows[split] for split in ("train", *(["unlabeled"] if more else []))}
         if tokens.own:
             about["tokenizer"] = tokens.facts
+        if gates is not None:
+            gates.leave(context.out)
+            measured["gates"] = gates.facts()
         context.about.update(about, inherited=inherited, trained_head=trained_head, uses_teacher=uses_teacher)
         context.measured.update(measured)
 

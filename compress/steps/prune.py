@@ -14,6 +14,7 @@ from compress.core.errors import Fault
 from compress.core.options import Choice, CorpusRef, ModelSource
 from compress.distill.distillation import Distillation
 from compress.importance.base import IMPORTANCES, Evidence, Importance
+from compress.importance.movement import stored_scores
 from compress.prune.api import Pruned, check, prune_model
 from compress.prune.base import PRUNERS, Pruner, Spread
 from compress.prune.coverage import coverage
@@ -151,7 +152,8 @@ class Prune(Step):
         features.sort(key=lambda row: len(row["input_ids"]))
         work = self._work(opened, tokenizer, context)
         batches = [work.collate(features[at : at + BATCH], draw) for at in range(0, len(features), BATCH)]
-        return Evidence(batches, work.supervised if trained else None, context.seed)
+        stored = stored_scores(Path(context.source(self.model)))
+        return Evidence(batches, work.supervised if trained else None, context.seed, stored)
 
 
 def texts_of(opened: Opened, *splits: str) -> Iterator[Sequence[str]]:

@@ -103,6 +103,9 @@ def fit(
     and called again with the same arguments, it ends in the same weights, bit for bit on the CPU with the same number
     of threads.
 
+    A `Staged` part of the module is told of every update; while one says that the weights do not count yet, dev is
+    looked at for the record, and neither the best weights nor `patience` hear of it.
+
     Under torchrun every process calls it with the same arguments and weights and gets the same result. A batch then
     has `batch_size` rows for each of them, and a loss is the mean of theirs by rows: what compares rows of one batch
     (in-batch negatives, sample relations) sees those of its own process, and a mean over tokens is taken in each

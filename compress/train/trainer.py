@@ -44,6 +44,7 @@ from compress.train.meter import GPU_EVERY, Meter, Observed, Terms
 from compress.train.options import TrainOptions
 from compress.train.place import arithmetic, hand_back_memory
 from compress.train.progress import Pace
+from compress.train.staged import staged_parts
 from compress.train.trackers.base import Sink
 from compress.train.zeros import Zeros
 
@@ -139,6 +140,9 @@ class Loop(Trainer):
         self.updates_per_epoch = -(-len(self.loader) // job.options.accumulate)
         self.updates = math.ceil(job.options.epochs * self.updates_per_epoch)
         self.evaluations = evaluation_steps(self.updates, self.updates_per_epoch, job.options.evaluate_per_epoch)
+        self.staged = staged_parts(job.module)
+        for part in self.staged:
+            part.begin(self.updates)
         self.looked_at = 0
         self.rows_of_update = 0
         self.minutes_are_over = False
@@ -246,6 +250,8 @@ class Loop(Trainer):
 
     def _look(self, step: int) -> None:
         self.zeros.restore()
+        for part in self.staged:
+            part.updated(step, self.job.group)
         if self.average is not None:
             self.average.update(step)
         evaluates = self.job.evaluate is not None and step in self.evaluations
@@ -268,6 +274,8 @@ class Loop(Trainer):
         with self.pace.paused(), self.average.in_place() if self.average is not None else nullcontext():
             dev = self._evaluated()
             value = dev[self.job.metric]
+            if not all(part.counts(step) for part in self.staged):
+                return dev
             if not math.isnan(value) and (self.best.metric is None or value > self.best.metric):
                 self.best = Best(step, value, copied(weights_of(module)))
                 self.without_gain = 0

@@ -136,6 +136,21 @@ CASES = [
         (f"{STUDENT}.balance", "'gradnorm' is not a known balance", "gradient_norm, none, uncertainty"),
     ),
     Case(
+        "more heads to shut than there are",
+        f'{SET} "{STUDENT}.gates={{movement: {{heads: 50}}}}"',
+        (f"{STUDENT}.gates.movement.heads", "less than 1"),
+    ),
+    Case(
+        "gates that shut nothing",
+        f"{SET} {STUDENT}.gates=movement",
+        (f"{STUDENT}.gates.movement", "`heads`", "without one nothing would go"),
+    ),
+    Case(
+        "no update left after the gates are shut",
+        f'{SET} "{STUDENT}.gates={{movement: {{ffn: 0.5, cooldown: 0.01}}}}"',
+        ("recipe.yaml:20: steps.student.distill", "gates.movement.cooldown: 0.01 of a training of 10 updates", "raise"),
+    ),
+    Case(
         "a width that the heads do not divide",
         f'{SET} "{STUDENT}.student={{tinybert: {{layers: 1, width: 30, heads: 4}}}}"',
         (f"recipe.yaml:23: {STUDENT}.student.tinybert", "width 30 is not divisible by heads 4"),
