@@ -20,8 +20,8 @@ from compress.distill.align import Interpreter
 from compress.distill.balance.base import Balance
 from compress.distill.combine.base import Combine
 from compress.distill.first_batch import FirstBatch, look_at, tell
-from compress.distill.groups import groups_of
 from compress.distill.gates.base import Gating
+from compress.distill.groups import groups_of
 from compress.distill.objective import Objective
 from compress.distill.stored import StoredTeacher, check_signals
 from compress.distill.teacher import LiveTeacher
