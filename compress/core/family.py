@@ -11,7 +11,10 @@ def stock_family(config: Any) -> str:
 
     A model of uneven shapes (`compress.shapes`) has a type of its own and names the stock one beside it.
     """
-    read = config.get if isinstance(config, Mapping) else lambda name: getattr(config, name, None)
+
+    def read(name: str) -> Any:
+        return config.get(name) if isinstance(config, Mapping) else getattr(config, name, None)
+
     return str(read("stock_model_type") or read("model_type") or "")
 
 
