@@ -46,4 +46,4 @@ class DistilBert(Anatomy):
     def keep_layers(self, model: PreTrainedModel, kept: Sequence[int]) -> None:
         """The stack keeps their number beside the config."""
         super().keep_layers(model, kept)
-        model.base_model.get_submodule(self.layers.rpartition(".")[0]).n_layers = len(kept)
+        setattr(model.base_model.get_submodule(self.layers.rpartition(".")[0]), "n_layers", len(kept))  # noqa: B010

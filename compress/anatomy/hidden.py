@@ -73,7 +73,7 @@ def _head(space: HiddenSpace, model: PreTrainedModel, anatomy: Anatomy) -> None:
     base, narrow = names[model.base_model], set()
     if "norm" in parts:  # a masked-token head: what it gives meets the embedding tables
         space.reads.append(dense)
-        norm, decoder = names[parts["norm"]], names[model.get_output_embeddings()]
+        norm, decoder = names[parts["norm"]], names[model.get_output_embeddings()]  # type: ignore[no-untyped-call]
         if anatomy.factorized(model):
             narrow = {norm, decoder}
         else:

@@ -20,6 +20,12 @@ Knots = tuple[tuple[int, float], ...]
 STEPS = (0.25, 0.5, 0.75)  # where the table is measured between the fewest and all
 
 
+def _read(knots: Knots, count: float) -> float:
+    """The curve's value at a count, straight between the knots."""
+    places, values = (list(one) for one in zip(*knots, strict=True))
+    return float(np.interp(count, places, values))
+
+
 @dataclass(frozen=True)
 class Timing:
     """The time of one model in ms, the reference's time over it in interleaved rounds, and that ratio's interval."""
@@ -90,11 +96,11 @@ class LatencyModel:
 
     def attention(self, count: float) -> float:
         """Time of one attention with so many heads."""
-        return float(np.interp(count, *zip(*self.heads, strict=True))) / self.attentions
+        return _read(self.heads, count) / self.attentions
 
     def ffn(self, count: float) -> float:
         """Time of one feed-forward with so many neurons."""
-        return float(np.interp(count, *zip(*self.neurons, strict=True))) / self.feeds
+        return _read(self.neurons, count) / self.feeds
 
     def total(self, heads: Sequence[int], neurons: Sequence[int]) -> float:
         """Time of a model with these counts."""

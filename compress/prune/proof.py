@@ -83,7 +83,7 @@ class MaskPlan:
                 part = original.get_submodule(name)
                 each = torch.where(mask == 0, 1, mask).repeat_interleave(features(part)[0] // len(mask))
                 weight = part.get_parameter("weight")
-                weight *= each.to(weight)[:, None] if isinstance(part, Conv1D) else each.to(weight)
+                weight.mul_(each.to(weight)[:, None] if isinstance(part, Conv1D) else each.to(weight))
         return MaskPlan(left)
 
 

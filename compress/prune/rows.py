@@ -67,7 +67,8 @@ def with_rows(model: PreTrainedModel, rows: Sequence[int]) -> PreTrainedModel:
     if generation is not None:
         smaller.generation_config = copy.deepcopy(generation)
         _renumber(smaller.generation_config, new)
-    return smaller.eval()
+    smaller.train(False)
+    return smaller
 
 
 def same_outputs(
@@ -79,7 +80,7 @@ def same_outputs(
     within `ROUNDING`. Raises JobError at the first difference.
     """
     # A copy, since weights read from a file lie off cache lines, where some kernels round otherwise.
-    old, places, count = copy.deepcopy(model).eval(), torch.tensor(rows), 0
+    old, places, count = copy.deepcopy(model).train(False), torch.tensor(rows), 0
     for before, after in samples:
         with torch.inference_mode():
             pairs = zip(_outputs(old, before), _outputs(smaller, after), strict=True)
@@ -136,6 +137,6 @@ def _renumber(config: Any, new: Mapping[int, int]) -> None:
         one = isinstance(getattr(config, name), int)
         setattr(config, name, (moved[0] if moved else None) if one else moved)
     for name in _LISTS:
-        numbers = getattr(config, name, None)
-        if numbers:
-            setattr(config, name, [new[number] for number in numbers if number in new])
+        listed: list[int] = getattr(config, name, None) or []
+        if listed:
+            setattr(config, name, [new[number] for number in listed if number in new])

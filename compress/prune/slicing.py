@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -98,12 +98,13 @@ def _empty(part: nn.Module, name: str, shapes: dict[str, tuple[int, ...]]) -> nn
     if isinstance(part, nn.LayerNorm):
         return nn.LayerNorm(shape, part.eps, bias=bias, device="meta")
     if isinstance(part, nn.Embedding):
-        return nn.Embedding(*shape, padding_idx=part.padding_idx, max_norm=part.max_norm, device="meta")
+        rows, width = shape
+        return nn.Embedding(rows, width, padding_idx=part.padding_idx, max_norm=part.max_norm, device="meta")
     if isinstance(part, LowRankLinear):
         return _thin(name, shape[1], shapes["up"][0], part.rank, bias)
     if isinstance(part, Conv1D):
         with torch.device("meta"):
-            return Conv1D(shape[1], shape[0])
+            return cast(nn.Module, Conv1D(shape[1], shape[0]))  # type: ignore[no-untyped-call]
     if isinstance(part, nn.Linear):
         return nn.Linear(shape[1], shape[0], bias=bias, device="meta")
     assert isinstance(part, nn.Conv1d)

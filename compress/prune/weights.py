@@ -28,6 +28,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from compress.anatomy.base import anatomy_of
+from compress.anatomy.blocks import AttentionBlock, FfnBlock
 from compress.core.errors import InputError, JobError
 from compress.prune.base import PRUNERS, Change, Job, Pruner
 from compress.train.zeros import mark
@@ -93,16 +94,15 @@ class Weights(Pruner):
         if self.among == "matrix":
             return {name: lowest(value, round(self.ratio * value.numel())) for name, value in scores.items()}
         everything = torch.cat([value.flatten() for value in scores.values()])
-        parts = lowest(everything, round(self.ratio * everything.numel())).split(
-            [one.numel() for one in scores.values()]
-        )
+        taken = lowest(everything, round(self.ratio * everything.numel()))
+        parts = torch.split(taken, [one.numel() for one in scores.values()])
         return {name: part.view_as(scores[name]) for name, part in zip(scores, parts, strict=True)}
 
 
 def matrices(model: PreTrainedModel) -> list[str]:
     """Names of the weights of all attention and feed-forward matrices, each once."""
     anatomy = anatomy_of(model)
-    blocks = [*anatomy.attention_blocks(model), *anatomy.ffn_blocks(model)]
+    blocks: list[AttentionBlock | FfnBlock] = [*anatomy.attention_blocks(model), *anatomy.ffn_blocks(model)]
     return list(dict.fromkeys(f"{name}.weight" for block in blocks for name in (*block.inputs, block.output)))
 
 

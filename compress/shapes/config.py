@@ -18,7 +18,7 @@ _MAKING = RLock()
 C = TypeVar("C", bound=PreTrainedConfig)
 
 
-class UnevenConfig(PreTrainedConfig):
+class UnevenConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     """What the configurations of all families share. shapes: what differs from the stock architecture (`entry`).
 
     `config.json` also gets a `per_layer_config`, which a stock class of this version of transformers cannot honour and
@@ -33,7 +33,7 @@ class UnevenConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         kwargs.pop("per_layer_config", None)
         kwargs.pop("model_type", None)
-        super().__post_init__(**kwargs)
+        super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
 
     def model_class(self, name: str) -> type[Any]:
         """The uneven class of that name. Raises ValueError when no stock class stands behind it."""

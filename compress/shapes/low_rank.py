@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -65,7 +63,7 @@ class LowRankLinear(nn.Module):
 
     def product(self) -> Tensor:
         """The matrix `[out, in]` of the Linear that this is equal to."""
-        return cast(Tensor, self.up @ self.weight)
+        return self.up @ self.weight
 
     def extra_repr(self) -> str:
         """Sizes, as nn.Linear prints them."""

@@ -7,7 +7,7 @@ two), `rows` and `width` of a table, `width` of a norm, and `bias` of all but ta
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -82,4 +82,4 @@ def _made(stock: nn.Module, size: Mapping[str, int]) -> nn.Module:
     if isinstance(stock, nn.LayerNorm):
         return nn.LayerNorm(size["width"], stock.eps, bias=bool(size["bias"]), **place)
     with torch.device(weight.device):
-        return Conv1D(size["out"], size["in"]).to(weight.dtype)
+        return cast(nn.Module, Conv1D(size["out"], size["in"]).to(weight.dtype))  # type: ignore[no-untyped-call]

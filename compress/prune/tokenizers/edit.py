@@ -30,7 +30,11 @@ def cutter_of(tokenizer: Any) -> Cutter:
             "vocab: a slow tokenizer cannot be cut; give the model a tokenizer.json (AutoTokenizer saves it)"
         )
     data = json.loads(tokenizer.backend_tokenizer.to_str())
-    kinds = {"WordPiece": WordPieceCutter, "BPE": ByteBPECutter, "Unigram": UnigramCutter}
+    kinds: dict[str, type[WordPieceCutter] | type[ByteBPECutter] | type[UnigramCutter]] = {
+        "WordPiece": WordPieceCutter,
+        "BPE": ByteBPECutter,
+        "Unigram": UnigramCutter,
+    }
     kind = str(data["model"].get("type"))
     if kind not in kinds:
         raise InputError(f"vocab: a tokenizer of the kind {kind} cannot be cut; {', '.join(kinds)} can")
