@@ -6,7 +6,7 @@ from tests.bad_input.models import without_head
 from tests.bad_input.scene import RUN, Case, Change, both, edit, outside_teacher
 
 END = "      method: {onnx: {scheme: dynamic}}\n"
-PLACE = "recipe.yaml:38: steps.small.factorize"
+PLACE = "recipe.yaml:34: steps.small.factorize"
 
 
 def factorize(method: str, model: str = "$teacher", name: str = "small") -> Change:
@@ -77,7 +77,7 @@ CASES = [
         "narrow tables after low rank",
         RUN,
         (
-            "recipe.yaml:39: steps.next.factorize.model",
+            "recipe.yaml:35: steps.next.factorize.model",
             "no stock architecture holds",
             "let embedding_svd come before it",
         ),
