@@ -112,7 +112,8 @@ class TimeSearch:
                 best = (rank, counts, timing)
             if 1 <= reached <= OVERSHOT or (predicted <= self._least() and reached < 1):
                 break
-            budget = max(budget * reached, self._least())
+            # Below the whole, so that something goes: it is slower than was asked, or nobody would search.
+            budget = max(min(budget * reached, self._whole() * (1 - 1e-6)), self._least())
         assert best is not None
         return Reached(best[1], self._facts(best[1], best[2], tried))
 
