@@ -33,7 +33,7 @@ def share_of(target: dict[str, Any], ours: dict[str, Any]) -> float:
     allowed = target["reference_ms"] / target["measured"]["speedup"]
     for share in np.arange(STEP, 1.0, STEP):
         counts = counts_of(float(share), heads, neurons)
-        time = target["fit"]["base_ms"]
+        time = target["fit"]["base_ms"] + target["fit"]["layer_ms"] * len(facts["neurons"]["before"])
         time += float(np.interp(counts[0], *zip(*target["fit"]["heads_ms"], strict=True)))
         time += float(np.interp(counts[1], *zip(*target["fit"]["neurons_ms"], strict=True)))
         if time <= allowed:

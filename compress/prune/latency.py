@@ -1,7 +1,8 @@
 """What heads and neurons cost in time: a table measured on one machine, and the model that is fitted to it.
 
-The time of a whole model is taken as base + the sum over its layers of attention(heads) + ffn(neurons), each piecewise
-linear and never falling (as the latency constraint of Kwon et al. 2022, arXiv 2204.09656, is).
+The time of a whole model is taken as base + layer x its layers + the sum over them of attention(heads) + ffn(neurons),
+each piecewise linear and never falling (as the latency constraint of Kwon et al. 2022, arXiv 2204.09656, is). `layer`
+is told from `base` only where the table holds models of different depth.
 """
 
 from __future__ import annotations
@@ -82,12 +83,14 @@ def _between(counts: Sequence[int]) -> list[int]:
 
 @dataclass(frozen=True)
 class LatencyModel:
-    """Time in ms: `base`, and at each knot what all attentions and all feed-forwards take together.
+    """Time in ms: `base`, `layer` for each feed-forward, and at each knot what all attentions and all feed-forwards of
+    the deepest model take together.
 
-    attentions, feeds: how many there are. error: the largest relative misfit of the table.
+    attentions, feeds: how many that has. error: the largest relative misfit of the table.
     """
 
     base: float
+    layer: float
     heads: Knots
     neurons: Knots
     attentions: int
@@ -102,14 +105,19 @@ class LatencyModel:
         """Time of one feed-forward with so many neurons."""
         return _read(self.neurons, count) / self.feeds
 
+    def fixed(self, feeds: int) -> float:
+        """Time of a model with so many feed-forwards beyond what its heads and neurons take."""
+        return self.base + self.layer * feeds
+
     def total(self, heads: Sequence[int], neurons: Sequence[int]) -> float:
         """Time of a model with these counts."""
-        return self.base + sum(map(self.attention, heads)) + sum(map(self.ffn, neurons))
+        return self.fixed(len(neurons)) + sum(map(self.attention, heads)) + sum(map(self.ffn, neurons))
 
     def facts(self) -> dict[str, Any]:
         """For the manifest."""
         return {
             "base_ms": _short(self.base),
+            "layer_ms": _short(self.layer),
             "heads_ms": [[count, _short(time)] for count, time in self.heads],
             "neurons_ms": [[count, _short(time)] for count, time in self.neurons],
             "largest_error": _short(self.error),
@@ -117,28 +125,36 @@ class LatencyModel:
 
 
 def fit(table: Sequence[Measured]) -> LatencyModel:
-    """The model that misses the table least, relative to each time.
+    """The model that misses the table least, relative to each time. The first line is of the deepest model.
 
-    Base and the increase between two knots are at least 0, which is what keeps both curves from falling.
+    Base, layer and the increase between two knots are at least 0, which is what keeps both curves from falling.
     """
     heads = sorted({max(line.heads) for line in table})
     neurons = sorted({max(line.neurons) for line in table})
-    rows = np.array([[1.0, *_climbed(line.heads, heads), *_climbed(line.neurons, neurons)] for line in table])
+    attentions, feeds = len(table[0].heads), len(table[0].neurons)
+    deep = len({len(line.neurons) for line in table}) > 1
+    rows = np.array(
+        [
+            [1.0, len(line.neurons) / feeds if deep else 0.0, *_climbed(line.heads, heads, attentions),
+             *_climbed(line.neurons, neurons, feeds)]
+            for line in table
+        ]
+    )  # fmt: skip
     weight = 1 / np.array([line.milliseconds for line in table])
     found, _ = nnls(rows * weight[:, None], np.ones(len(table)))
     error = float(np.abs(rows @ found * weight - 1).max())
-    curves = found[1 : len(heads)], found[len(heads) :]
+    curves = found[2 : 1 + len(heads)], found[1 + len(heads) :]
     return LatencyModel(
-        float(found[0]), _curve(heads, curves[0]), _curve(neurons, curves[1]),
-        len(table[0].heads), len(table[0].neurons), error,
+        float(found[0]), float(found[1]) / feeds, _curve(heads, curves[0]), _curve(neurons, curves[1]), attentions,
+        feeds, error,
     )  # fmt: skip
 
 
-def _climbed(counts: Sequence[int], knots: Sequence[int]) -> Floats:
-    """For each stretch between two knots the share of it that lies below the counts, mean over the blocks."""
+def _climbed(counts: Sequence[int], knots: Sequence[int], blocks: int) -> Floats:
+    """For each stretch between two knots the share of it that lies below the counts, over so many blocks."""
     low, high = np.array(knots[:-1], dtype=np.float64), np.array(knots[1:], dtype=np.float64)
     below = (np.asarray(counts, dtype=np.float64)[:, None] - low) / (high - low)
-    climbed: Floats = below.clip(0, 1).mean(0)
+    climbed: Floats = below.clip(0, 1).sum(0) / blocks
     return climbed
 
 

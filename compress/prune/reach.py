@@ -46,7 +46,7 @@ class Reach:
         search = None
         if self.target.timed:
             assert self.timer is not None
-            search = TimeSearch(job, units, self.target, self.timer, self.reporter)
+            search = TimeSearch(job, units, self.target, self.timer, self.reporter, deep=layers is not None)
         if layers is None:
             return self._at(job, units, search)
         kept, shorter, units = self._depth(job, pruners, layers, units, search)

@@ -10,11 +10,13 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from compress.anatomy.base import structure_of
 from compress.core.errors import InputError
 from compress.core.reporter import Reporter
 from compress.importance.masks import Masks
 from compress.prune.allot import Unit, allot
 from compress.prune.base import Job, Spread
+from compress.prune.kept_layers import keep_layers
 from compress.prune.latency import LatencyModel, Measured, Shape, Timer, Timing, fit, shapes_to_time
 from compress.prune.masked_cut import cut_masked
 from compress.prune.masking import kept, masks_of
@@ -67,13 +69,16 @@ def parameter_counts(
 class TimeSearch:
     """Counts that meet a time: a table is measured, a model fitted to it, and each answer measured again.
 
-    Raises InputError, with the nearest that can be reached, for a target out of reach, and for one that is met already.
+    deep: whether layers may go too, so that their own time must be known. Raises InputError, with the nearest that can
+    be reached, for a target out of reach, and for one that is met already.
     """
 
-    def __init__(self, job: Job, units: Sequence[Unit], target: Target, timer: Timer, reporter: Reporter) -> None:
+    def __init__(
+        self, job: Job, units: Sequence[Unit], target: Target, timer: Timer, reporter: Reporter, deep: bool = False
+    ) -> None:
         self.model, self.tokenizer, self.spread = job.model, job.tokenizer, job.spread
         self.target, self.timer, self.reporter, self.units = target, timer, reporter, list(units)
-        self.table, self.timings, self.reference = self._measured()
+        self.table, self.timings, self.reference = self._measured(deep)
         self.fitted = fit(self.table)
         self.allowed = target.milliseconds_of(self.reference)
         self.timed = self._costed()
@@ -112,7 +117,8 @@ class TimeSearch:
                 best = (rank, counts, timing)
             if 1 <= reached <= OVERSHOT or (predicted <= self._least() and reached < 1):
                 break
-            budget = max(budget * reached, self._least())
+            # Below the whole, so that something goes: it is slower than was asked, or nobody would search.
+            budget = max(min(budget * reached, self._whole() * (1 - 1e-6)), self._least())
         assert best is not None
         return Reached(best[1], self._facts(best[1], best[2], tried))
 
@@ -128,22 +134,26 @@ class TimeSearch:
         return self.allowed / timing.milliseconds
 
     def _within(self, budget: float) -> tuple[list[int], float]:
-        counts = allot(self.timed, (budget - self.fitted.base) * (1 + FEW), self.spread)
+        counts = allot(self.timed, (budget - self._fixed()) * (1 + FEW), self.spread)
         spent = sum(u.costs[u.counts.index(n)] for u, n in zip(self.timed, counts, strict=True))
-        return counts, self.fitted.base + spent
+        return counts, self._fixed() + spent
+
+    def _fixed(self) -> float:
+        """Time that no heads and no neurons take."""
+        return self.fitted.fixed(len(structure_of(self.model).ffn_blocks(self.model)))
 
     def _least(self) -> float:
-        return self.fitted.base + sum(unit.costs[0] for unit in self.timed)
+        return self._fixed() + sum(unit.costs[0] for unit in self.timed)
 
     def _whole(self) -> float:
-        return self.fitted.base + sum(unit.costs[-1] for unit in self.timed)
+        return self._fixed() + sum(unit.costs[-1] for unit in self.timed)
 
     def _refuse(self) -> None:
         least, whole = self._least(), self._whole()
         if least > self.allowed:
             raise OutOfReachError(
                 f"target: {self._asked()} cannot be reached; nearest is {self.reference / least:.2f}x ({least:.3g} ms) "
-                f"with {_fewest(self.units)}; the rest takes {self.fitted.base:.3g} ms: add `depth` or `width` to "
+                f"with {_fewest(self.units)}; the rest takes {self._fixed():.3g} ms: add `depth` or `width` to "
                 f"`what`, or take another engine"
             )
         if whole <= self.allowed:
@@ -158,12 +168,14 @@ class TimeSearch:
             return f"{self.allowed:.3g} ms"
         return f"{self.target.speedup:g}x ({self.allowed:.3g} of {self.reference:.3g} ms)"
 
-    def _measured(self) -> tuple[list[Measured], list[Timing], float]:
+    def _measured(self, deep: bool) -> tuple[list[Measured], list[Timing], float]:
         """The table, its timings, and the reference's time in ms."""
         heads, neurons = (_counts(self.units, kind) for kind in ("heads", "neurons"))
         shapes = shapes_to_time(heads or [0], neurons or [0])
         self.reporter.note(f"timing {len(shapes)} shapes of the model for the latency table")
         models = [self._uniform(shape) for shape in shapes]
+        if deep and (depth := structure_of(self.model).depth(self.model)) > 1:
+            models += [keep_layers(self.model, list(range(1, some + 1))) for some in sorted({depth // 2, 1})]
         timings = self.timer(models, self.tokenizer)
         reference = median(timing.milliseconds * timing.ratio for timing in timings)
         table = [_line(model, reference / timing.ratio) for model, timing in zip(models, timings, strict=True)]
@@ -182,7 +194,7 @@ class TimeSearch:
 
     def _facts(self, counts: Sequence[int], timing: Timing, tried: list[dict[str, Any]]) -> dict[str, Any]:
         spent = sum(u.costs[u.counts.index(n)] for u, n in zip(self.timed, counts, strict=True))
-        predicted = self.fitted.base + spent
+        predicted = self._fixed() + spent
         met = self._meets(timing)
         if not met:
             self.reporter.warn(
@@ -195,7 +207,7 @@ class TimeSearch:
             "predicted": {"ms": _short(predicted), "speedup": _short(self.reference / predicted)},
             "measured": timing.facts(), "met": met, "tries": tried, "fit": self.fitted.facts(),
             "table": [
-                {"heads": max(line.heads), "neurons": max(line.neurons), **one.facts()}
+                {"layers": len(line.neurons), "heads": max(line.heads), "neurons": max(line.neurons), **one.facts()}
                 for line, one in zip(self.table, self.timings, strict=True)
             ],
         }  # fmt: skip

@@ -240,7 +240,7 @@ CASES = [
     Case(
         "int8 of int8",
         RUN,
-        ("recipe.yaml:38: steps.again.quantize.model", "$int8", "float", "quantize come last"),
+        ("recipe.yaml:35: steps.again.quantize.model", "$int8", "float", "quantize come last"),
         edit(
             "      method: {onnx: {scheme: dynamic}}\n",
             "      method: {onnx: {scheme: dynamic}}\n"

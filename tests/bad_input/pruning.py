@@ -15,7 +15,7 @@ def prune(options: str, model: str = "$teacher") -> Change:
 
 
 HALF = "what: [{heads: {ratio: 0.5}}, {ffn: {ratio: 0.5}}]"
-PLACE = "recipe.yaml:38: steps.small.prune"
+PLACE = "recipe.yaml:34: steps.small.prune"
 
 CASES = [
     Case("an int8 model to prune", RUN, (f"{PLACE}.model", "$int8", "give the float model"), prune(HALF, "$int8")),

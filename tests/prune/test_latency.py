@@ -52,3 +52,14 @@ def test_noise_never_makes_fewer_parts_slower() -> None:
     neurons = [made.ffn(count) for count in range(8, 33)]
     assert heads == sorted(heads) and neurons == sorted(neurons)
     assert 0 < made.error < 0.1 and made.facts()["largest_error"] > 0
+
+
+def test_models_of_other_depth_tell_what_a_layer_takes_besides() -> None:
+    """A model with half the layers that is taken to be as slow as its norms would be with all of them."""
+
+    def line(layers: int, heads: int, neurons: int) -> Measured:
+        return measured(heads, neurons, 1 + layers * (0.5 + 0.2 * heads + 0.01 * neurons), layers)
+
+    shapes = [(4, 4, 32), (4, 2, 32), (4, 1, 32), (4, 4, 16), (4, 4, 8), (4, 1, 8), (2, 4, 32), (1, 4, 32)]
+    made = fit([line(*shape) for shape in shapes])
+    assert made.error < 1e-9 and made.total([3] * 3, [24] * 3) == pytest.approx(line(3, 3, 24).milliseconds)
