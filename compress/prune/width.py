@@ -9,6 +9,7 @@ from torch import Tensor
 
 from compress.anatomy.base import Anatomy, structure_of
 from compress.core.errors import InputError
+from compress.core.family import stock_family
 from compress.prune.allot import nearest
 from compress.prune.base import PRUNERS, Change, Job, Pruner
 from compress.prune.kept_units import UnitPlan, keep_units
@@ -36,7 +37,7 @@ class Width(Pruner):
         """Raises InputError where nothing would go, for layers of different heads, and for families without a width."""
         model, structure = job.model, structure_of(job.model)
         if not isinstance(structure, Anatomy):
-            family = model.config.model_type
+            family = stock_family(model.config)
             raise InputError(f"width: that of a {family} cannot be cut; use heads, ffn, depth or vocab, or an encoder")
         scores = job.importance.score(model, self.reads, job.evidence)
         units = units_of(model, scores, ["heads"], job.multiple)

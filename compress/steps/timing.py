@@ -15,6 +15,7 @@ from compress.bench.probes.latency import Latency
 from compress.bench.run import bench_models
 from compress.core.artifact import MANIFEST, ArtifactWriter
 from compress.core.errors import InputError, JobError
+from compress.core.family import stock_family
 from compress.core.quiet import hushed
 from compress.core.reporter import Reporter
 from compress.export.base import EXPORTERS
@@ -114,7 +115,7 @@ class BenchTimer:
                 "kind": "Model", "step": out.name, "key": "", "measured": {},
                 "about": {
                     "task": about["task"], "labels": about["labels"], "max_length": max_length, "inputs": inputs,
-                    "family": str(model.config.model_type), "engine": {self.target.engine: facts},
+                    "family": stock_family(model.config), "engine": {self.target.engine: facts},
                 },
             }
         )  # fmt: skip

@@ -20,6 +20,7 @@ from transformers.pytorch_utils import Conv1D
 from compress.anatomy.base import anatomy_of
 from compress.anatomy.blocks import AttentionBlock, FfnBlock
 from compress.core.errors import InputError
+from compress.core.family import stock_family
 from compress.core.options import Options
 from compress.core.registry import Catalogue
 from compress.train.group import Group
@@ -186,7 +187,7 @@ def parts_of(student: PreTrainedModel, kinds: Sequence[Kind]) -> list[Part]:
         groups += [("ffn", [block], block.neurons, 1) for block in anatomy.ffn_blocks(student)]
     missing = [kind for kind in kinds if not any(kind == group[0] for group in groups)]
     if missing:
-        raise InputError(f"gates: a student of the family {student.config.model_type} has no {missing[0]} to gate")
+        raise InputError(f"gates: a student of the family {stock_family(student.config)} has no {missing[0]} to gate")
     parts, start = [], 0
     for kind, blocks, count, width in groups:
         layers, names = tuple(block.layer for block in blocks), tuple(block.output for block in blocks)
