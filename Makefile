@@ -28,8 +28,9 @@ help:
 demo: $(VENV)/.installed-train
 	@$(OFFLINE) $(BIN)/compress run $(RECIPE) $(ARGS)
 
+# A worker for each core, each with one thread: workers that share cores would wait for each other inside every product.
 test: $(VENV)/.installed-test
-	$(OFFLINE) $(BIN)/python -m pytest $(ARGS)
+	$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 slow: $(VENV)/.installed-test
 	$(OFFLINE) $(BIN)/python -m pytest -m slow $(ARGS)

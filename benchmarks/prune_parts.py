@@ -11,6 +11,8 @@ from typing import Any
 CRITERIA = ("random", "magnitude", "activation", "taylor", "hessian", "fisher")
 POINTS = (0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85)
 AIMS = (2.0, 3.0)
+# Every token that the training texts use; and the most frequent, since SST-2 alone uses 11,575 of 30,522.
+VOCABULARIES: dict[str, dict[str, Any]] = {"fewer": {}, "frequent": {"size": 10000}}
 BATCH, RATE = 64, 5e-5
 BASE_LENGTH = 128  # of part c
 Options = argparse.Namespace
@@ -203,23 +205,27 @@ def rows_c(options: Options) -> list[Row]:
 
 
 def run_d(options: Options) -> None:
-    """The vocabulary, and every covered text under both models."""
+    """Both cuts of the vocabulary, and every text that they cover under both models."""
     from benchmarks.prune_tokens import compare
 
-    steps = {"corpus": corpus(options), "fewer": pruned(options, what=["vocab"], by="magnitude")}
+    steps: Steps = {"corpus": corpus(options)}
+    for name, cut in VOCABULARIES.items():
+        steps[name] = pruned(options, what=[{"vocab": cut}], by="magnitude")
     root = ran("prune-d", 13, steps, options)
-    compare(options.teacher, root / "fewer", root / "corpus", root / "compared.json")
+    for name in VOCABULARIES:
+        compare(options.teacher, root / name, root / "corpus", root / f"compared-{name}.json")
 
 
 def rows_d(options: Options) -> list[Row]:
     """Rows of the embedding, coverage, changed predictions."""
-    root = options.out / "prune-d"
-    made, path = manifest(root / "fewer"), root / "compared.json"
-    if not made or not path.is_file():
-        return []
-    facts = made["about"]["pruned"]["vocab"]
-    rows = facts["rows"]
-    return [{"part": "d", "rows": rows, "smaller": rows[0] / rows[1], **json.loads(path.read_text(encoding="utf-8"))}]
+    root, found = options.out / "prune-d", []
+    for name, cut in VOCABULARIES.items():
+        made, path = manifest(root / name), root / f"compared-{name}.json"
+        if made and path.is_file():
+            rows = made["about"]["pruned"]["vocab"]["rows"]
+            told = json.loads(path.read_text(encoding="utf-8"))
+            found.append({"part": "d", "vocab": cut, "rows": rows, "smaller": rows[0] / rows[1], **told})
+    return found
 
 
 def run_e(options: Options) -> None:
