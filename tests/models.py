@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 from transformers import (
@@ -128,3 +130,11 @@ def batch(rows: int = 2, tokens: int = 7, pad: int = 0) -> dict[str, Tensor]:
     mask = torch.ones(rows, tokens, dtype=torch.long)
     mask[1:, tokens - 2 :] = 0
     return {"input_ids": ids.masked_fill(mask == 0, pad), "attention_mask": mask}
+
+
+KIN = ("camembert", "xlm-roberta", "roberta", "electra")
+
+
+def kin_later(families: Sequence[str]) -> list[Any]:
+    """Parameters of a test; the families whose layers are BERT's by other names only run with the slow tests."""
+    return [pytest.param(name, marks=pytest.mark.slow) if name in KIN else name for name in families]

@@ -15,7 +15,7 @@ from compress.core.errors import InputError
 from compress.importance.base import IMPORTANCES, Evidence, Scores
 from compress.importance.matrices import layer_count, matrix_names
 from tests.importance.tools import evidence, labelled, padded_more, row_by_row
-from tests.models import prunable, tiny
+from tests.models import kin_later, prunable, tiny
 
 STORED = ("movement",)  # reads what a training left; its own tests say how
 NAMES = [name for name in IMPORTANCES.names() if name not in STORED]
@@ -61,7 +61,7 @@ def shapes(model: PreTrainedModel, parts: frozenset[str]) -> dict[str, tuple[int
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("family", [*FAMILIES, *STRUCTURES])
+@pytest.mark.parametrize("family", kin_later([*FAMILIES, *STRUCTURES]))
 def test_every_part_of_every_family_has_a_finite_score(name: str, family: str) -> None:
     """Prevents blocks that are forgotten, scores of another shape, and NaN that sorts anywhere."""
     model = prunable(family)

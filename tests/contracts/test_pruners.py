@@ -18,7 +18,7 @@ from compress.importance.base import Evidence
 from compress.importance.magnitude import Magnitude
 from compress.prune.api import Pruned, prune_model
 from compress.prune.base import PRUNERS, Pruner
-from tests.models import batch, prunable
+from tests.models import batch, kin_later, prunable
 
 LOUD = (AttributeError, StrictDataclassFieldValidationError)  # what a stock class says of uneven shapes
 ASKED: dict[str, dict[str, Any]] = {
@@ -65,7 +65,7 @@ def parameters(model: PreTrainedModel) -> int:
     return sum(value.numel() for value in model.parameters())
 
 
-@pytest.mark.parametrize("family", prunable_families())
+@pytest.mark.parametrize("family", kin_later(prunable_families()))
 @pytest.mark.parametrize("name", NAMES)
 def test_smaller_proven_and_loaded_again(name: str, family: str, tmp_path: Path) -> None:
     """A pruner that removes nothing, counts wrong, changes its input, or leaves a model that loads as another one."""

@@ -134,14 +134,6 @@ def test_uneven_layers_can_be_low_rank_and_nothing_stock(tmp_path: Path) -> None
         FACTORIZERS.get("embedding_svd")(width=4, weighted=False).factorize(Job(uneven, HEADS["classify"]))
 
 
-def test_heads_cannot_be_pruned_after_it() -> None:
-    """Prevents rows that are cut out of factors: pruning comes first, and the message says so."""
-    once = factorized(tiny("bert"), rank={"rank": 4}).model
-    query = Slice("bert.encoder.layer.0.attention.self.query", "out", torch.arange(8))
-    with pytest.raises(InputError, match=r"prune before a model is .* factorized into low ranks"):
-        cut(once, [query])
-
-
 def test_texts_and_labels_are_needed_where_they_are_read() -> None:
     """Prevents a norm of nothing when there is no corpus."""
     for by in ("fisher", "activation"):
