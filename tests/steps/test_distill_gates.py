@@ -79,7 +79,7 @@ def test_pruning_by_movement_takes_exactly_the_shut_parts_out(
     assert context.measured["dev"] == context.measured["before"]["dev"]
     heads, neurons = (sum(one["of"] - one["kept"] for one in kept[kind]) for kind in ("heads", "ffn"))
     assert (heads, neurons) == (2, 64)
-    # A head of 16 features: three matrices and biases in, one matrix out; a neuron: one row and bias in, one column out.
+    # A head: 16 rows of q, k and v with biases, 16 columns of the output; a neuron: a row with bias and a column.
     planned = heads * 16 * (3 * 33 + 32) + neurons * (32 + 1 + 32)
     counts = context.measured["parameters"]
     assert counts["before"]["total"] - counts["after"]["total"] == planned
