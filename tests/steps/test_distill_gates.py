@@ -66,9 +66,9 @@ def test_pruning_by_movement_takes_exactly_the_shut_parts_out(
     taught_teacher: tuple[Path, Path], tmp_path: Path
 ) -> None:
     """Prevents a cut that takes living parts, or other numbers than were trained: half goes and nothing is lost."""
-    wide = {"tinybert": {"layers": 2, "width": 32, "heads": 4, "ffn": 64, "dropout": 0.0, "init": "truncated"}}
+    itself = {"checkpoint": {"name": "$teacher"}}  # two layers of two heads and 64 neurons
     gates = {"movement": {"heads": 0.5, "ffn": 0.5, "scope": "global"}}
-    folder = distilled(*taught_teacher, tmp_path / "student", **{**KEEN, "student": wide, "gates": gates})
+    folder = distilled(*taught_teacher, tmp_path / "student", **{**KEEN, "student": itself, "gates": gates})
     kept = verify(folder)["measured"]["gates"]
     what = [{"heads": {"ratio": 0.5}}, {"ffn": {"ratio": 0.5}}]
     step = Prune.model_validate({"model": "$student", "corpus": "$corpus", "by": "movement", "what": what})
@@ -78,9 +78,9 @@ def test_pruning_by_movement_takes_exactly_the_shut_parts_out(
     step.run(context)
     assert context.measured["dev"] == context.measured["before"]["dev"]
     heads, neurons = (sum(one["of"] - one["kept"] for one in kept[kind]) for kind in ("heads", "ffn"))
-    assert (heads, neurons) == (4, 64)
-    # A head of 8 features: three matrices and biases in, one matrix out; a neuron: one row and bias in, one column out.
-    planned = heads * 8 * (3 * 33 + 32) + neurons * (32 + 1 + 32)
+    assert (heads, neurons) == (2, 64)
+    # A head: 16 rows of q, k and v with biases, 16 columns of the output; a neuron: a row with bias and a column.
+    planned = heads * 16 * (3 * 33 + 32) + neurons * (32 + 1 + 32)
     counts = context.measured["parameters"]
     assert counts["before"]["total"] - counts["after"]["total"] == planned
 
