@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from transformers import PreTrainedModel
 
@@ -44,4 +44,5 @@ class DistilBert(Anatomy):
     def keep_layers(self, model: PreTrainedModel, kept: Sequence[int]) -> None:
         """The stack keeps their number beside the config."""
         super().keep_layers(model, kept)
-        model.base_model.get_submodule(self.layers.rpartition(".")[0]).n_layers = len(kept)
+        stack: Any = model.base_model.get_submodule(self.layers.rpartition(".")[0])
+        stack.n_layers = len(kept)

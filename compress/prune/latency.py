@@ -93,11 +93,11 @@ class LatencyModel:
 
     def attention(self, count: float) -> float:
         """Time of one attention with so many heads."""
-        return float(np.interp(count, *zip(*self.heads, strict=True))) / self.attentions
+        return _height(self.heads, count) / self.attentions
 
     def ffn(self, count: float) -> float:
         """Time of one feed-forward with so many neurons."""
-        return float(np.interp(count, *zip(*self.neurons, strict=True))) / self.feeds
+        return _height(self.neurons, count) / self.feeds
 
     def fixed(self, feeds: int) -> float:
         """Time of a model with so many feed-forwards beyond what its heads and neurons take."""
@@ -155,6 +155,11 @@ def _climbed(counts: Sequence[int], knots: Sequence[int], blocks: int) -> Floats
 def _curve(knots: Sequence[int], rises: Floats) -> Knots:
     heights = np.concatenate([[0.0], np.cumsum(rises)])
     return tuple((knot, float(height)) for knot, height in zip(knots, heights, strict=True))
+
+
+def _height(curve: Knots, count: float) -> float:
+    """The height of a piecewise linear curve, level beyond its ends."""
+    return float(np.interp(count, [float(knot) for knot, _ in curve], [height for _, height in curve]))
 
 
 def _short(value: float) -> float:

@@ -112,7 +112,8 @@ def _of_all(units: Sequence[Unit], share: float) -> list[int]:
 def blocks_of(model: PreTrainedModel) -> dict[str, Block]:
     """Every attention and every feed-forward, by name. Raises InputError for a family that cannot be pruned."""
     structure = structure_of(model)
-    return {block.name: block for block in (*structure.attention_blocks(model), *structure.ffn_blocks(model))}
+    blocks: list[Block] = [*structure.attention_blocks(model), *structure.ffn_blocks(model)]
+    return {block.name: block for block in blocks}
 
 
 def units_of(model: PreTrainedModel, scores: Scores, kinds: Sequence[str], multiple: int) -> list[Unit]:
