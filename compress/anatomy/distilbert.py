@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from transformers import PreTrainedModel
 
@@ -29,11 +29,9 @@ class DistilBert(Anatomy):
     ffn_norm: ClassVar[str] = "output_layer_norm"
     hidden_pooler: ClassVar[str] = "pre_classifier"
     output_layer: ClassVar[str] = "classifier"
-    head_activation: ClassVar[str] = "relu"
     mask_dense: ClassVar[str] = "vocab_transform"
     mask_norm: ClassVar[str] = "vocab_layer_norm"
     mask_bias: ClassVar[str] = "vocab_projector.bias"
-    layer_counts: ClassVar[tuple[str, ...]] = ("n_layers",)
     head_counts: ClassVar[tuple[str, ...]] = ("n_heads",)
     head_features: ClassVar[tuple[str, ...]] = ()
     config_names: ClassVar[dict[str, str]] = {
@@ -46,4 +44,5 @@ class DistilBert(Anatomy):
     def keep_layers(self, model: PreTrainedModel, kept: Sequence[int]) -> None:
         """The stack keeps their number beside the config."""
         super().keep_layers(model, kept)
-        setattr(model.base_model.get_submodule(self.layers.rpartition(".")[0]), "n_layers", len(kept))  # noqa: B010
+        stack: Any = model.base_model.get_submodule(self.layers.rpartition(".")[0])
+        stack.n_layers = len(kept)

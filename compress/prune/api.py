@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from torch import nn
 from transformers import PreTrainedModel
 
 from compress.core.errors import InputError
@@ -68,7 +69,8 @@ def prune_model(
         raise InputError(f"target: {target.aim} needs a `timer`, which times models on this machine")
     before = planned(model, [])
     seen = evidence if callable(evidence) else _same(evidence)
-    job = Job(model.train(False), tokenizer, by, seen(tokenizer), texts, multiple, spread, tune)
+    nn.Module.eval(model)
+    job = Job(model, tokenizer, by, seen(tokenizer), texts, multiple, spread, tune)
     facts: dict[str, Any] = {}
     reach = None if target is None else Reach(target, reference or before, timer, reporter or Reporter())
     for group in acting(what):
@@ -76,7 +78,7 @@ def prune_model(
         change = _cut(job, group, reach, by, reporter or Reporter())
         if change.tokenizer is not job.tokenizer:
             job = replace(job, evidence=seen(change.tokenizer))
-        job = replace(job, model=change.model.train(False), tokenizer=change.tokenizer)
+        job = replace(job, model=change.model, tokenizer=change.tokenizer)
         facts["+".join(pruner.registered_name for pruner in group)] = change.facts
     facts["parameters"] = {"before": before, "after": planned(job.model, [])}
     return Pruned(job.model, job.tokenizer, facts)

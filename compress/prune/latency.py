@@ -21,12 +21,6 @@ Knots = tuple[tuple[int, float], ...]
 STEPS = (0.25, 0.5, 0.75)  # where the table is measured between the fewest and all
 
 
-def _read(knots: Knots, count: float) -> float:
-    """The curve's value at a count, straight between the knots."""
-    places, values = (list(one) for one in zip(*knots, strict=True))
-    return float(np.interp(count, places, values))
-
-
 @dataclass(frozen=True)
 class Timing:
     """The time of one model in ms, the reference's time over it in interleaved rounds, and that ratio's interval."""
@@ -99,11 +93,11 @@ class LatencyModel:
 
     def attention(self, count: float) -> float:
         """Time of one attention with so many heads."""
-        return _read(self.heads, count) / self.attentions
+        return _height(self.heads, count) / self.attentions
 
     def ffn(self, count: float) -> float:
         """Time of one feed-forward with so many neurons."""
-        return _read(self.neurons, count) / self.feeds
+        return _height(self.neurons, count) / self.feeds
 
     def fixed(self, feeds: int) -> float:
         """Time of a model with so many feed-forwards beyond what its heads and neurons take."""
@@ -161,6 +155,11 @@ def _climbed(counts: Sequence[int], knots: Sequence[int], blocks: int) -> Floats
 def _curve(knots: Sequence[int], rises: Floats) -> Knots:
     heights = np.concatenate([[0.0], np.cumsum(rises)])
     return tuple((knot, float(height)) for knot, height in zip(knots, heights, strict=True))
+
+
+def _height(curve: Knots, count: float) -> float:
+    """The height of a piecewise linear curve, level beyond its ends."""
+    return float(np.interp(count, [float(knot) for knot, _ in curve], [height for _, height in curve]))
 
 
 def _short(value: float) -> float:

@@ -53,7 +53,7 @@ class Reach:
         if len(kept) == structure_of(job.model).depth(job.model):
             return self._at(job, units, search)
         cut = Depth(keep=kept).cut(layers)
-        change = self._at(replace(shorter, model=cut.model.train(False)), units, search)
+        change = self._at(replace(shorter, model=cut.model), units, search)
         return replace(
             change, facts={"layers": cut.facts["layers"], "proof_of_depth": cut.facts["proof"], **change.facts}
         )
@@ -92,7 +92,7 @@ class Reach:
             kept, shorter, own = list(range(1, depth + 1)), job, units
             if count < depth:
                 kept = best_layers(layers, (depth - count) / depth)
-                shorter = replace(job, model=keep_layers(job.model, kept).train(False))
+                shorter = replace(job, model=keep_layers(job.model, kept))
                 own = units_for(shorter, pruners)
             try:
                 counts = self._first_choice(shorter, own, search)

@@ -20,7 +20,6 @@ from compress.prune.base import PRUNERS, Pruner, Spread
 from compress.prune.coverage import coverage
 from compress.prune.target import Target
 from compress.prune.words import in_words
-from compress.runtime.folder import folder_bytes
 from compress.steps.base import STEPS, Context, Step
 from compress.steps.compare import Opened
 from compress.steps.forms import local_folder, missing_folder, open_float, untrained_parts
@@ -43,8 +42,8 @@ class Prune(Step):
     then weights. A schedule is a chain of these steps with `distill` steps between them, each of which recovers
     (`student: {checkpoint: {name: $small}}`). The result is proven equal to the original under masks, and the saved
     folder to the result.
-    `measured` holds the dev metric, the parameters and the folder's bytes before and after, for a vocabulary the share
-    of dev that is read otherwise or unknown; `about.pruned` what was kept, and the proof.
+    `measured` holds the dev metric, the parameters and the bytes of the weights before and after, for a vocabulary the
+    share of dev that is read otherwise or unknown; `about.pruned` what was kept, and the proof.
     """
 
     kind: ClassVar[str] = "Model"
@@ -127,7 +126,7 @@ class Prune(Step):
             max_length=opened.about["max_length"], golden_rows=opened.corpus.texts("dev")[:GOLDEN],
         )  # fmt: skip
         context.about.update(about, trained_head=trained, pruned=pruned.facts, left=in_words(pruned.facts))
-        size = {"before": folder_bytes(opened.source), "after": folder_bytes(context.out)}
+        size = {"before": weight_bytes(opened.source), "after": weight_bytes(context.out)}
         context.measured.update(after, **measured(opened, reference, pruned, before, after), size=size)
         context.reporter.note(told(context.name, opened, pruned, context.measured))
 
@@ -183,6 +182,11 @@ def measured(
         metric = opened.task.metric
         found |= {"before": before, "retained": _share(after["dev"][metric], before["dev"][metric])}
     return found
+
+
+def weight_bytes(folder: Path) -> int:
+    """Bytes of a folder's weights, all files of them."""
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
 def _share(mine: float, theirs: float) -> float | None:

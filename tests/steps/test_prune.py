@@ -177,7 +177,8 @@ def test_an_order_that_makes_no_sense_is_seen_in_the_recipe() -> None:
         RECIPE + "  small: {prune: {model: no/such/folder, of: ./nowhere, corpus: $corpus, what: [{heads: {}}], "
         "target: {speedup: 2.0}}}\n"
     )
-    assert [fault.path for fault in check(recipe)] == ["steps.small.prune.model", "steps.small.prune.of"]
+    found = [fault.path for fault in check(recipe) if "small" in fault.path]
+    assert found == ["steps.small.prune.model", "steps.small.prune.of"]
 
 
 def test_timing_does_not_enter_the_key() -> None:
