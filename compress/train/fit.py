@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -163,9 +162,7 @@ def fit(
     module.eval()
     module.zero_grad(set_to_none=True)
     result = _result(loop, found)
-    # Moments and best weights are several times the student, and the Trainer holds itself in cycles.
-    del loop
-    gc.collect()
+    loop.let_go()
     hand_back_memory()
     return result
 

@@ -349,6 +349,15 @@ class Loop(Trainer):
             average=self.average.weights if self.average is not None else None,
         )
 
+    def let_go(self) -> None:
+        """Drop the optimiser's moments and the best and average weights, several times the model, at once.
+
+        The Trainer and what it holds refer to each other, so that they would outlive it until a collection.
+        """
+        if self.optimizer is not None:
+            self.optimizer.state.clear()
+        self.best, self.average = Best(self.best.step, self.best.metric), None
+
     def restore(self, state: Mapping[str, Any], best: Best, step: int, average: Weights | None) -> None:
         """Take back what `save_checkpoint` stored besides the Trainer's own."""
         if self.average is not None and average is not None:
