@@ -137,9 +137,20 @@ def _check_refs(name: str, step: Step, seen: dict[str, Step | None], raw: dict[s
             why = "stands below; a step may use only what stands above it" if later else f"is not a step above{hint}"
             faults.append(Fault(place, f"{value} {why}"))
         elif (source := seen[target]) is not None and (
-            why := _unfit(value, source, mark) or step.objection(path, source)
+            why := _unfit(value, source, mark) or _objection(step, path, target, seen)
         ):
             faults.append(Fault(place, why))
+
+
+def _objection(step: Step, path: str, name: str, seen: dict[str, Step | None]) -> str:
+    """Why the model of the step `name` makes no sense at a path, or that of a step by which it is shaped."""
+    first = name
+    while (source := seen.get(name)) is not None:
+        if why := step.objection(path, source):
+            return why if name == first else f"{why} (${first} has the matrices of ${name})"
+        shape = source.shaped_by()  # of a step above that one, so this ends
+        name = shape[1:] if shape.startswith("$") else ""
+    return ""
 
 
 def _unfit(value: str, source: Step, mark: Ref) -> str:

@@ -24,7 +24,8 @@ class Unit:
     """Heads or neurons that are chosen together.
 
     kind: `heads` or `neurons`. names: the blocks that must keep the same. scores: `[n]`, larger counts more.
-    counts: the numbers that may be kept, rising, the last one is n. costs: what each of them costs, not falling.
+    counts: the numbers that may be kept, rising; the last one is n, or the one that a ratio has settled. costs: what
+    each of them costs, not falling. gone: what the parts cost that a settled count has taken, 0 where nothing is.
     """
 
     kind: str
@@ -32,6 +33,7 @@ class Unit:
     scores: Tensor
     counts: tuple[int, ...]
     costs: tuple[float, ...]
+    gone: float = 0.0
 
     @property
     def lost(self) -> Floats:
@@ -51,6 +53,25 @@ def nearest(unit: Unit, share: float) -> int:
     return counts.nearest(unit.counts, share * unit.counts[-1])
 
 
+def step_of(unit: Unit) -> int:
+    """How many parts the fewest allowed counts lie apart: half of it is what rounding may change."""
+    return unit.counts[1] - unit.counts[0] if len(unit.counts) > 1 else unit.counts[0]
+
+
+def refuse_too_few(what: str, units: Sequence[Unit], share: float) -> None:
+    """Raises InputError, naming the nearest ratio, where a share of all parts is less than rounding could make of the
+    fewest that may stay. Each part counts once for every block that it is chosen for."""
+    every = [(unit, len(unit.names)) for unit in units]
+    total = sum(blocks * unit.counts[-1] for unit, blocks in every)
+    least = sum(blocks * unit.counts[0] for unit, blocks in every)
+    slack = sum(blocks * step_of(unit) for unit, blocks in every) / 2
+    if least - share * total > slack * (1 + 1e-9):
+        raise InputError(
+            f"{what}: {share * total:.4g} of {total} {units[0].kind} would stay, and every layer must keep "
+            f"{units[0].counts[0]}; nearest is a ratio of {int(1000 * (1 - least / total)) / 1000:g}"
+        )
+
+
 def allot(units: Sequence[Unit], budget: float, spread: str) -> list[int]:
     """The count of each unit whose costs together are at most `budget`.
 
@@ -60,6 +81,8 @@ def allot(units: Sequence[Unit], budget: float, spread: str) -> list[int]:
     least = sum(unit.costs[0] for unit in units)
     if least > budget:
         raise InputError(f"the fewest that can stay cost {least:g}, more than {budget:g}")
+    if sum(unit.costs[-1] for unit in units) <= budget:
+        return [unit.counts[-1] for unit in units]  # scores below 0 too: nothing has to go
     return _uniform(units, budget) if spread == "uniform" else _global(units, budget)
 
 

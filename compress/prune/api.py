@@ -6,7 +6,7 @@ scoring, one choice, one cut), then `weights`. What comes later is scored on wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,10 +19,11 @@ from compress.importance.base import IMPORTANCES, Evidence, Importance
 from compress.prune.base import Change, Job, Pruner, Spread
 from compress.prune.depth import Depth
 from compress.prune.latency import Timer
-from compress.prune.masking import MaskPruner, cut_parts
+from compress.prune.masking import MaskPruner, cut_parts, kept
 from compress.prune.reach import Reach
 from compress.prune.slicing import planned
 from compress.prune.target import Target
+from compress.prune.width import Width
 from compress.shapes.low_rank import LowRankLinear
 
 LAYERS_BY = "similarity"
@@ -72,13 +73,25 @@ def prune_model(
     nn.Module.eval(model)
     job = Job(model, tokenizer, by, seen(tokenizer), texts, multiple, spread, tune)
     facts: dict[str, Any] = {}
-    reach = None if target is None else Reach(target, reference or before, timer, reporter or Reporter())
+    reach = (
+        None
+        if target is None
+        else Reach(
+            target,
+            reference or before,
+            timer,
+            reporter or Reporter(),
+            frozenset(pruner.registered_name for pruner in what),
+        )
+    )
     for group in acting(what):
         job = replace(job, importance=by if len(group) > 1 else _chooser(group, by))
         change = _cut(job, group, reach, by, reporter or Reporter())
         if change.tokenizer is not job.tokenizer:
             job = replace(job, evidence=seen(change.tokenizer))
         job = replace(job, model=change.model, tokenizer=change.tokenizer)
+        if any(isinstance(pruner, MaskPruner) for pruner in group):
+            change.facts.update(kept(model, change.model))  # of the model as it came, with all its layers
         facts["+".join(pruner.registered_name for pruner in group)] = change.facts
     facts["parameters"] = {"before": before, "after": planned(job.model, [])}
     return Pruned(job.model, job.tokenizer, facts)
@@ -107,7 +120,7 @@ def check(what: Sequence[Pruner], by: Importance, tune: bool, target: Target | N
     if tune and not masks:
         faults.append("tune: tunes the masks of heads and neurons, and `what` has neither; leave it out")
     for pruner in what:
-        lacking = pruner.reads - by.parts
+        lacking = pruner.ranked_by() - by.parts
         if lacking and pruner.reads != frozenset({"layers"}):
             able = [name for name in IMPORTANCES.names() if pruner.reads <= IMPORTANCES.get(name).parts]
             faults.append(
@@ -115,6 +128,22 @@ def check(what: Sequence[Pruner], by: Importance, tune: bool, target: Target | N
                 f"chooses by; take {', '.join(able)}"
             )
     return faults
+
+
+def unread(what: Sequence[Pruner], by: Importance, given: Collection[str]) -> list[str]:
+    """Options among `by`, `spread`, `multiple` and `samples` that are given, and that nothing in `what` reads."""
+    masks = any(isinstance(pruner, MaskPruner) for pruner in what)
+    ranked = [pruner.ranked_by() for pruner in what if pruner.ranked_by()]
+    reasons = {
+        "by": (any(parts & by.parts for parts in ranked), "ranks parts, and nothing in `what` is chosen by it"),
+        "samples": (bool(ranked), "are what a criterion looks at, and nothing in `what` is chosen by one"),
+        "spread": (masks, "says how heads and neurons are shared out, and `what` has neither"),
+        "multiple": (
+            masks or any(isinstance(pruner, Width) for pruner in what),
+            "rounds counts of heads and neurons, and `what` has neither, nor `width`",
+        ),
+    }
+    return [f"{name}: {why}; leave it out" for name, (read, why) in reasons.items() if name in given and not read]
 
 
 def acting(what: Sequence[Pruner]) -> list[list[Pruner]]:
@@ -154,12 +183,12 @@ def _cut(job: Job, group: Sequence[Pruner], reach: Reach | None, by: Importance,
 
 
 def _refuse_products(model: PreTrainedModel, group: Sequence[Pruner]) -> None:
-    """Raises InputError for a factorized model, in whose thin matrices no head or neuron has a row of its own."""
-    if not group[0].reads - {"layers"}:
+    """Raises InputError for a factorized model: criteria rank parts by the weights of whole matrices."""
+    if not group[0].ranked_by() - {"layers"}:
         return
     thin = [name for name, part in model.named_modules() if isinstance(part, LowRankLinear)]
     if thin:
         raise InputError(
-            f"{_names(group)}: {thin[0]} is a product of two thin matrices, of which no head or neuron can be cut; "
-            f"prune before `factorize: low_rank`"
+            f"{_names(group)}: {thin[0]} is a product of two thin matrices, and parts are ranked by the weights of "
+            f"whole ones; prune before `factorize: low_rank`"
         )

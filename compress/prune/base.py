@@ -69,6 +69,10 @@ class Pruner(Options):
         """Whether its own fields say how much goes; a step's target decides otherwise."""
         return True
 
+    def ranked_by(self) -> frozenset[str]:
+        """The parts of `Scores` that it chooses by with the options that it has."""
+        return self.reads
+
     def files(self) -> list[Path]:
         """Local files whose content decides the result."""
         return []

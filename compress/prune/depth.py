@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from pydantic import Field, model_validator
 
 from compress.anatomy.base import structure_of
-from compress.anatomy.blocks import names_of, stored_layers
+from compress.anatomy.blocks import stored_layers
 from compress.core.errors import InputError
 from compress.prune.base import PRUNERS, Change, Job, Pruner
-from compress.prune.kept_layers import LayerPlan, keep_layers
+from compress.prune.kept_layers import LayerPlan, keep_layers, stacks_of
 from compress.prune.proof import prove
 from compress.shapes.settle import settle
 
@@ -40,17 +40,26 @@ class Depth(Pruner):
     def _one_amount(self) -> Depth:
         if self.ratio is not None and self.keep is not None:
             raise ValueError("expected `ratio: 0.5` or `keep: [1, 2, 4]`, came both")
+        if self.keep is not None and (self.keep != sorted(set(self.keep)) or self.keep[0] < 1):
+            raise ValueError(
+                f"keep: expected numbers of layers from 1, ascending, each once (layers stay in the order in which "
+                f"they run), came {self.keep}"
+            )
         return self
 
     def decided(self) -> bool:
         """Whether it says which layers go, or how many."""
         return self.ratio is not None or self.keep is not None
 
+    def ranked_by(self) -> frozenset[str]:
+        """Nothing where the layers are named."""
+        return frozenset() if self.keep is not None else self.reads
+
     def cut(self, job: Job) -> Change:
         """Raises InputError when no layer would go or none would stay, and for numbers that are none of the layers."""
         depth = structure_of(job.model).depth(job.model)
         kept = self._kept(job)
-        if len(kept) == depth and sorted(kept) == list(range(1, depth + 1)):
+        if kept == list(range(1, depth + 1)):
             raise InputError(f"depth: all {depth} layers stay, so nothing is pruned; ask for more to go")
         smaller = keep_layers(job.model, kept)
         proof = prove(job.model, smaller, LayerPlan(tuple(kept)), job.evidence.batches[:PROVEN_ON])
@@ -69,20 +78,33 @@ def best_layers(job: Job, ratio: float) -> list[int]:
 
     Runs of one stored layer count the same, and the last of them go. Raises InputError where none would go or stay.
     """
+    return sorted(number for stack in _ranked(job) for number in _of_stack(stack, ratio))
+
+
+def shorter_depths(job: Job) -> Iterator[list[int]]:
+    """The layers that stay, at one depth after the other: one less in the deepest stack each time.
+
+    An encoder and a decoder lose the same share each, as near as whole layers come to it; one layer stays in both.
+    """
+    stacks = _ranked(job)
+    most = max(map(len, stacks))
+    for gone in range(1, most):
+        left = [max(1, len(stack) - round(gone * len(stack) / most)) for stack in stacks]
+        yield sorted(number for stack, count in zip(stacks, left, strict=True) for number in stack[:count])
+
+
+def _ranked(job: Job) -> list[list[int]]:
+    """The layers of each stack, from 1, the best first."""
     scores = job.importance.score(job.model, frozenset({"layers"}), job.evidence).layers
     assert scores is not None, "a criterion of layers gives scores of layers"
-    names = names_of(job.model)
     layers = structure_of(job.model).layer_list(job.model)
     stored = stored_layers(layers)
     by_run = [float(scores[stored.index(layer)]) for layer in layers]
-    stacks: dict[bool, list[int]] = {}
-    for number, layer in enumerate(layers, start=1):
-        stacks.setdefault("decoder" in names[layer].split("."), []).append(number)
-    return sorted(number for stack in stacks.values() for number in _of_stack(stack, by_run, ratio))
+    return [sorted(stack, key=lambda number: (-by_run[number - 1], number)) for stack in stacks_of(job.model)]
 
 
-def _of_stack(numbers: Sequence[int], by_run: Sequence[float], ratio: float) -> list[int]:
-    depth = len(numbers)
+def _of_stack(ranked: Sequence[int], ratio: float) -> Sequence[int]:
+    depth = len(ranked)
     count = depth - round(ratio * depth)
     if count in (0, depth):
         least = max(1, min(depth - 1, count))
@@ -90,4 +112,4 @@ def _of_stack(numbers: Sequence[int], by_run: Sequence[float], ratio: float) -> 
             f"depth: a ratio of {ratio:g} of {depth} layers leaves {count}; nearest is to keep {least} "
             f"(a ratio of {1 - least / depth:.2f})"
         )
-    return sorted(numbers, key=lambda number: (-by_run[number - 1], number))[:count]
+    return ranked[:count]

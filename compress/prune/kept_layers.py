@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from compress.anatomy.base import structure_of
+from compress.anatomy.blocks import names_of
 from compress.core.errors import InputError
 from compress.shapes.settle import settle
 
@@ -31,6 +32,24 @@ def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
     smaller = copy.deepcopy(model)
     structure.keep_layers(smaller, numbers)
     return settle(smaller)
+
+
+def stacks_of(model: PreTrainedModel) -> list[list[int]]:
+    """The numbers of the layers, from 1 as they run: the encoder's and, where it has one, the decoder's."""
+    names = names_of(model)
+    stacks: dict[bool, list[int]] = {}
+    for number, layer in enumerate(structure_of(model).layer_list(model), start=1):
+        stacks.setdefault("decoder" in names[layer].split("."), []).append(number)
+    return list(stacks.values())
+
+
+def first_layers(model: PreTrainedModel) -> list[list[int]]:
+    """What to keep for a model of half the depth and for the shortest, whichever of them is shorter than the model."""
+    stacks = stacks_of(model)
+    half = [number for stack in stacks for number in stack[: max(1, len(stack) // 2)]]
+    one = [stack[0] for stack in stacks]
+    whole = sum(map(len, stacks))
+    return [some for some in ([one] if one == half else [one, half]) if len(some) < whole]
 
 
 @dataclass(frozen=True)

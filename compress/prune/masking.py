@@ -17,7 +17,7 @@ from compress.core.errors import InputError
 from compress.importance.base import Scores
 from compress.importance.masks import Masks
 from compress.importance.tune import tune
-from compress.prune.allot import Unit, allot, allowed, nearest
+from compress.prune.allot import Unit, allot, allowed, nearest, refuse_too_few, step_of
 from compress.prune.base import Change, Job, Pruner, Spread
 from compress.prune.masked_cut import cut_masked, mask_slices
 from compress.prune.proof import prove
@@ -62,22 +62,31 @@ class MaskPruner(Pruner):
 
     def counts(self, units: Sequence[Unit], layers: Sequence[int], spread: Spread) -> list[int]:
         """How many of each unit stay. layers: the layer of each unit. Raises InputError where nothing would go."""
-        if self.ratios is not None:
-            self._one_for_each_layer(layers)
-            counts = [nearest(unit, 1 - self.ratios[layer - 1]) for unit, layer in zip(units, layers, strict=True)]
-        elif self.ratio is None:
-            raise InputError(f"{self.registered_name}: says not how much goes; give `ratio`, `ratios` or a target")
-        elif spread == "uniform":
-            counts = [nearest(unit, 1 - self.ratio) for unit in units]
-        else:
+        shares = [1 - share for share in self.shares(layers)]
+        for unit, share in zip(units, shares, strict=True) if self.ratios is not None else ():
+            refuse_too_few(f"{self.registered_name}: ratios", [unit], share)
+        if self.ratio is not None:
+            refuse_too_few(self.registered_name, units, 1 - self.ratio)
+        if self.ratio is not None and spread == "global":
             counts = _of_all(units, 1 - self.ratio)
+        else:
+            counts = [nearest(unit, share) for unit, share in zip(units, shares, strict=True)]
         if all(count == unit.counts[-1] for count, unit in zip(counts, units, strict=True)):
             some = units[0].counts
             raise InputError(
                 f"{self.registered_name}: nothing would go: of {some[-1]} {self.kind} a layer may keep "
-                f"{', '.join(map(str, some[-4:]))}; ask for more to go, or set `multiple` lower"
+                f"{', '.join(map(str, some[-4:]))}; {_more(units, spread)}set `multiple` lower"
             )
         return counts
+
+    def shares(self, layers: Sequence[int]) -> list[float]:
+        """The share that shall go of each unit. layers: the layer of each. Raises InputError where that is not said."""
+        if self.ratios is not None:
+            self._one_for_each_layer(layers)
+            return [self.ratios[layer - 1] for layer in layers]
+        if self.ratio is None:
+            raise InputError(f"{self.registered_name}: says not how much goes; give `ratio`, `ratios` or a target")
+        return [self.ratio for _ in layers]
 
     def _one_for_each_layer(self, layers: Sequence[int]) -> None:
         ratios = self.ratios or []
@@ -88,25 +97,37 @@ class MaskPruner(Pruner):
             )
 
 
-def _of_all(units: Sequence[Unit], share: float) -> list[int]:
-    """Counts that together keep a share of all parts, wherever they matter most.
+def _more(units: Sequence[Unit], spread: Spread) -> str:
+    """What to ask for so that something goes: the least that can."""
+    able = [unit for unit in units if len(unit.counts) > 1]
+    if not able:
+        return ""
+    steps = [(unit.counts[-1] - unit.counts[-2]) * len(unit.names) for unit in able]
+    least = min(steps) if spread == "global" else sum(steps)
+    total = sum(unit.counts[-1] * len(unit.names) for unit in units)
+    return f"ask for more to go (nearest is a ratio of {least / total:.3g}), or "
 
-    Each part counts 1, once for every block that it is chosen for. Raises InputError where one of each is more.
+
+def _of_all(units: Sequence[Unit], share: float) -> list[int]:
+    """Counts that together keep a share of all parts, to the nearest that there is, wherever they matter most.
+
+    Each part counts 1, once for every block that it is chosen for.
     """
+    # Raised alike, so that every part is worth keeping: of parts below 0 more would go than was asked for.
+    each = [unit.scores.double() / len(unit.names) for unit in units]
+    low, high = min(float(one.min()) for one in each), max(float(one.max()) for one in each)
+    raised = low - ((high - low) * 1e-3 or 1.0)
     plain = [
-        Unit(unit.kind, unit.names, unit.scores, unit.counts, tuple(float(c * len(unit.names)) for c in unit.counts))
-        for unit in units
-    ]
-    total = sum(unit.costs[-1] for unit in plain)
-    least = sum(unit.costs[0] for unit in plain)
-    if share * total < least:
-        kind = units[0].kind
-        raise InputError(
-            f"{kind}: {share * total:.4g} of {total:g} would stay, and every layer must keep {units[0].counts[0]}; "
-            f"nearest is a ratio of {int(1000 * (1 - least / total)) / 1000:g}"
+        replace(
+            unit, scores=(one - raised) * len(unit.names), costs=tuple(float(c * len(unit.names)) for c in unit.counts)
         )
+        for unit, one in zip(units, each, strict=True)
+    ]
+    wanted = share * sum(unit.costs[-1] for unit in plain)
+    step = min(step_of(unit) * len(unit.names) for unit in plain)
+    least = sum(unit.costs[0] for unit in plain)
     # Rounded, so that half of 12 heads in 12 layers is 72 and not 71 for a float's last digit.
-    return allot(plain, round(share * total, 6), "global")
+    return allot(plain, max(least, round(wanted + step / 2, 6)), "global")
 
 
 def blocks_of(model: PreTrainedModel) -> dict[str, Block]:
@@ -192,15 +213,37 @@ def cut_parts(job: Job, pruners: Sequence[MaskPruner]) -> Change:
     kinds = [pruner.kind for pruner in pruners]
     units = scored_units(job, kinds)
     chosen = [pair for pruner in pruners for pair in amounts(job, units, pruner)]
-    return cut_chosen(job, [unit for unit, _ in chosen], [count for _, count in chosen])
+    change = cut_chosen(job, [unit for unit, _ in chosen], [count for _, count in chosen])
+    return replace(change, facts={**change.facts, **asked_and_got(job, pruners, chosen)})
 
 
 def amounts(job: Job, units: Sequence[Unit], pruner: MaskPruner) -> list[tuple[Unit, int]]:
     """How many of each unit of its kind stay, as the pruner's ratios say."""
     own = [unit for unit in units if unit.kind == pruner.kind]
+    return list(zip(own, pruner.counts(own, _layers(job, own), job.spread), strict=True))
+
+
+def _layers(job: Job, units: Sequence[Unit]) -> list[int]:
+    """The layer of each unit."""
     layers = {name: block.layer for name, block in blocks_of(job.model).items()}
-    counts = pruner.counts(own, [layers[unit.names[-1]] for unit in own], job.spread)
-    return list(zip(own, counts, strict=True))
+    return [layers[unit.names[-1]] for unit in units]
+
+
+def asked_and_got(job: Job, pruners: Sequence[MaskPruner], chosen: Sequence[tuple[Unit, int]]) -> dict[str, Any]:
+    """`{"amounts": {kind: {"asked": share, "got": share}}}` of the pruners that say how much goes: of all parts, or of
+    each unit where `ratios` are given. Empty where a target says it."""
+    found: dict[str, Any] = {}
+    for pruner in (pruner for pruner in pruners if pruner.decided()):
+        own = [pair for pair in chosen if pair[0].kind == pruner.kind]
+        shares = pruner.shares(_layers(job, [unit for unit, _ in own]))
+        if pruner.ratio is None:
+            got: Any = [round(1 - count / len(unit.scores), 4) for unit, count in own]
+            found[pruner.kind] = {"asked": shares, "got": got}
+        else:
+            total = sum(len(unit.scores) * len(unit.names) for unit, _ in own)
+            left = sum(count * len(unit.names) for unit, count in own)
+            found[pruner.kind] = {"asked": pruner.ratio, "got": round(1 - left / total, 4)}
+    return {"amounts": found} if found else {}
 
 
 def cut_chosen(job: Job, units: Sequence[Unit], counts: Sequence[int]) -> Change:

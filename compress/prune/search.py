@@ -16,7 +16,7 @@ from compress.core.reporter import Reporter
 from compress.importance.masks import Masks
 from compress.prune.allot import Unit, allot
 from compress.prune.base import Job, Spread
-from compress.prune.kept_layers import keep_layers
+from compress.prune.kept_layers import first_layers, keep_layers
 from compress.prune.latency import LatencyModel, Measured, Shape, Timer, Timing, fit, shapes_to_time
 from compress.prune.masked_cut import cut_masked
 from compress.prune.masking import kept, masks_of
@@ -38,27 +38,28 @@ class Reached:
 
 
 class OutOfReachError(InputError):
-    """Even the fewest heads and neurons are too many."""
+    """Even the fewest heads and neurons are too many. What else may go is advised by who knows what goes already."""
 
 
 def parameter_counts(
-    model: PreTrainedModel, units: Sequence[Unit], target: Target, reference: int, spread: Spread
+    model: PreTrainedModel, units: Sequence[Unit], target: Target, reference: int, spread: Spread, shorter: bool = False
 ) -> Reached:
-    """Counts that leave at most as many parameters as the target allows. reference: what its shares are of.
+    """Counts that leave at most as many parameters as the target allows. reference: what its shares are of. shorter:
+    layers went, which may be enough.
 
     Raises InputError, with the nearest that can be reached, for a target out of reach, and for one that is met already.
     """
     now = planned(model, [])
     allowed = target.parameters_of(reference)
-    if now <= allowed:
+    if now <= allowed and not shorter:
         raise InputError(f"target: the model has {now:,} parameters, and {allowed:,} are allowed; nothing would go")
-    other = now - sum(unit.costs[-1] for unit in units)
+    other = now - sum(unit.costs[-1] + unit.gone for unit in units)
     least = int(other + sum(unit.costs[0] for unit in units))
     if least > allowed:
         raise OutOfReachError(
             f"target: {allowed:,} parameters ({_megabytes(allowed)}) cannot be reached; nearest is {least:,} "
             f"({_megabytes(least)}, {least / reference:.2f} of the reference) with {_fewest(units)}; embeddings and "
-            f"the rest are {int(other):,}: add `vocab`, `depth` or `width` to `what`"
+            f"the rest are {int(other):,}"
         )
     counts = allot(units, allowed - other, spread)
     got = int(other + sum(unit.costs[unit.counts.index(count)] for unit, count in zip(units, counts, strict=True)))
@@ -78,6 +79,7 @@ class TimeSearch:
     ) -> None:
         self.model, self.tokenizer, self.spread = job.model, job.tokenizer, job.spread
         self.target, self.timer, self.reporter, self.units = target, timer, reporter, list(units)
+        self.shorter = False
         self.table, self.timings, self.reference = self._measured(deep)
         self.fitted = fit(self.table)
         self.allowed = target.milliseconds_of(self.reference)
@@ -86,6 +88,8 @@ class TimeSearch:
     def of(self, job: Job, units: Sequence[Unit]) -> TimeSearch:
         """The same table for the model of another job, such as one with fewer layers."""
         other = copy.copy(self)
+        depth = structure_of(job.model).depth
+        other.shorter = self.shorter or depth(job.model) < depth(self.model)
         other.model, other.units = job.model, list(units)
         other.timed = other._costed()
         return other
@@ -153,10 +157,10 @@ class TimeSearch:
         if least > self.allowed:
             raise OutOfReachError(
                 f"target: {self._asked()} cannot be reached; nearest is {self.reference / least:.2f}x ({least:.3g} ms) "
-                f"with {_fewest(self.units)}; the rest takes {self._fixed():.3g} ms: add `depth` or `width` to "
-                f"`what`, or take another engine"
+                f"with {_fewest(self.units)}; the rest takes {self._fixed():.3g} ms"
             )
-        if whole <= self.allowed:
+        # Where layers went or a ratio takes parts, the target may be met by that alone.
+        if whole <= self.allowed and not self.shorter and not any(unit.gone for unit in self.units):
             raise InputError(
                 f"target: {self._asked()} is met already: the model takes {whole:.3g} ms,"
                 f" {self.reference / whole:.2f}x "
@@ -174,8 +178,8 @@ class TimeSearch:
         shapes = shapes_to_time(heads or [0], neurons or [0])
         self.reporter.note(f"timing {len(shapes)} shapes of the model for the latency table")
         models = [self._uniform(shape) for shape in shapes]
-        if deep and (depth := structure_of(self.model).depth(self.model)) > 1:
-            models += [keep_layers(self.model, list(range(1, some + 1))) for some in sorted({depth // 2, 1})]
+        if deep:
+            models += [keep_layers(self.model, some) for some in first_layers(self.model)]
         timings = self.timer(models, self.tokenizer)
         reference = median(timing.milliseconds * timing.ratio for timing in timings)
         table = [_line(model, reference / timing.ratio) for model, timing in zip(models, timings, strict=True)]

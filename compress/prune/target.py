@@ -58,7 +58,7 @@ class Target(Options):
         None, description="time of one request on this machine, such as 5ms"
     )
     speedup: float | None = Field(None, gt=1, description="time of the reference over time of the result")
-    engine: Literal["onnx", "torch"] = Field("onnx", description="what runs the model that is timed")
+    engine: Literal["onnx", "openvino", "torch"] = Field("onnx", description="what runs the model that is timed")
     batch: int = Field(1, ge=1, description="texts of a timed request")
     length: Annotated[int, Field(ge=4)] | Literal["corpus"] = Field(
         128, description="tokens of each text; corpus: whole requests on the corpus's own texts, tokenization included"

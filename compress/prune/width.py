@@ -10,7 +10,7 @@ from torch import Tensor
 from compress.anatomy.base import Anatomy, structure_of
 from compress.core.errors import InputError
 from compress.core.family import stock_family
-from compress.prune.allot import nearest
+from compress.prune.allot import nearest, refuse_too_few
 from compress.prune.base import PRUNERS, Change, Job, Pruner
 from compress.prune.kept_units import UnitPlan, keep_units
 from compress.prune.masking import units_of
@@ -41,7 +41,14 @@ class Width(Pruner):
             raise InputError(f"width: that of a {family} cannot be cut; use heads, ffn, depth or vocab, or an encoder")
         scores = job.importance.score(model, self.reads, job.evidence)
         units = units_of(model, scores, ["heads"], job.multiple)
+        alike = {len(unit.scores) for unit in units}
+        if len(alike) > 1:
+            raise InputError(
+                f"width: layers keep different numbers of heads ({min(alike)} to {max(alike)}), and width takes "
+                f"the same share of all, as a stock model needs; let `width` come before `heads`"
+            )
         width = structure.width(model)
+        refuse_too_few("width", units[:1], 1 - self.ratio)
         count = nearest(units[0], 1 - self.ratio)
         if count == units[0].counts[-1]:
             raise InputError(

@@ -69,7 +69,14 @@ class Step(Options):
         return []
 
     def objection(self, option: str, source: Step) -> str:
-        """Why what the step `source` writes makes no sense as this `option`; empty when it does."""
+        """Why what the step `source` writes makes no sense as this `option`; empty when it does.
+
+        It is asked of the step that the option names, then of those by whose models that step's is shaped.
+        """
+        return ""
+
+    def shaped_by(self) -> str:
+        """The `$name` (or path) of a model whose kinds of matrices this step's model has; else empty."""
         return ""
 
     @abstractmethod

@@ -117,6 +117,10 @@ class Distill(Step, TrainOptions):
         """The teachers as the recipe names them."""
         return [self.teacher] if self.teacher is not None else list(self.teachers or ())
 
+    def shaped_by(self) -> str:
+        """The model that the student is taken up from, when it is one."""
+        return self.student.shaped_by()
+
     def files(self) -> list[Path]:
         """The folders of models that are given by path."""
         folders = [Path(name) for name in self._models().values() if not name.startswith("$") and Path(name).is_dir()]

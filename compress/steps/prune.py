@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -15,11 +16,12 @@ from compress.core.options import Choice, CorpusRef, ModelSource
 from compress.distill.distillation import Distillation
 from compress.importance.base import IMPORTANCES, Evidence, Importance
 from compress.importance.movement import stored_scores
-from compress.prune.api import Pruned, check, prune_model
+from compress.prune.api import Pruned, check, prune_model, unread
 from compress.prune.base import PRUNERS, Pruner, Spread
 from compress.prune.coverage import coverage
 from compress.prune.target import Target
 from compress.prune.words import in_words
+from compress.runtime.engines.names import ENGINES
 from compress.steps.base import STEPS, Context, Step
 from compress.steps.compare import Opened
 from compress.steps.forms import local_folder, missing_folder, open_float, untrained_parts
@@ -72,6 +74,7 @@ class Prune(Step):
     @model_validator(mode="after")
     def _can_be_asked(self) -> Prune:
         faults = check(self.what, self.by, self.tune, self.target)
+        faults += unread(self.what, self.by, self.model_fields_set)
         if self.of is not None and self.target is None:
             faults.append("of: is what a `target` is relative to, and there is none; leave it out")
         if faults:
@@ -84,23 +87,31 @@ class Prune(Step):
         return [*models, *(path for pruner in self.what for path in pruner.files())]
 
     def preflight(self) -> list[Fault]:
-        """Models and files that are not there."""
+        """Models and files that are not there, an engine that is not installed."""
         faults = missing_folder(self.model)
         faults += [Fault("of", fault.message) for fault in missing_folder(self.of)] if self.of else []
+        if self.target is not None and self.target.timed:
+            entry = ENGINES[self.target.engine]
+            if importlib.util.find_spec(entry.package) is None:
+                faults.append(Fault("target.engine", f"needs the package {entry.package}; run: {entry.install}"))
         for index, pruner in enumerate(self.what):
             place = f"what[{index}].{pruner.registered_name}"
             faults += [Fault(f"{place}.{fault.path}", fault.message) for fault in pruner.preflight()]
         return faults
 
+    def shaped_by(self) -> str:
+        """The model that it prunes, whose kinds of matrices it leaves as they are."""
+        return self.model
+
     def objection(self, option: str, source: Step) -> str:
-        """A model whose matrices are products of two, of which no head or neuron can be cut."""
+        """A model whose matrices are products of two: criteria rank parts by the weights of whole ones."""
         method = getattr(getattr(source, "method", None), "registered_name", "")
-        cuts = [pruner.registered_name for pruner in self.what if pruner.reads - {"layers"}]
+        cuts = [pruner.registered_name for pruner in self.what if pruner.ranked_by() - {"layers"}]
         if option != "model" or (source.registered_name, method) != ("factorize", "low_rank") or not cuts:
             return ""
         return (
-            f"low_rank has made products of two thin matrices, of which {' and '.join(cuts)} can cut nothing; let "
-            f"`prune` come before `factorize: low_rank`"
+            f"low_rank has made products of two thin matrices, and {' and '.join(cuts)} are ranked by the weights of "
+            f"whole ones; let `prune` come before `factorize: low_rank`"
         )
 
     def run(self, context: Context) -> None:

@@ -101,9 +101,9 @@ class BenchTimer:
         # All that its positions allow: a limit that was set for training must not shorten what is timed.
         longest, about = positions(model), self.opened.about
         with hushed():
-            if self.target.engine == "onnx":
-                batches = trial_batches(model.config, inputs, longest)
-                facts = EXPORTERS.get("onnx")().export(one_output(model, about["task"]), batches, longest, place)
+            if self.target.engine in EXPORTERS.names():
+                batches, exporter = trial_batches(model.config, inputs, longest), EXPORTERS.get(self.target.engine)()
+                facts = exporter.export(one_output(model, about["task"]), batches, longest, place)
                 model.config.save_pretrained(place)
             else:
                 model.save_pretrained(place, max_shard_size="100GB")

@@ -61,6 +61,10 @@ class StudentArchitecture(Options):
         """Faults that can be seen before anything is spent, by path below this student."""
         return []
 
+    def shaped_by(self) -> str:
+        """The model whose layers it takes over as they are, `$name` or a path; else empty."""
+        return ""
+
     @abstractmethod
     def build(self, teacher: PreTrainedModel, auto_class: type[Any], given: Given = NOTHING) -> Built:
         """Make the student under the same task head as the teacher. Draws from torch's global generator.

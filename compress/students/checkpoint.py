@@ -27,6 +27,10 @@ class CheckpointStudent(StudentArchitecture):
     name: ModelSource = Field(description="folder, hub name, or $step")
     revision: str | None = Field(None, description="commit, tag or branch of a hub name; give one to pin the weights")
 
+    def shaped_by(self) -> str:
+        """The checkpoint."""
+        return self.name
+
     def files(self) -> list[Path]:
         """The local folder, when it is one."""
         folder = Path(self.name)

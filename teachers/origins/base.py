@@ -57,6 +57,10 @@ class Origin(Options):
         """Local files and folders whose content decides the result."""
         return []
 
+    def shaped_by(self) -> str:
+        """The model whose layers it takes over as they are, `$name` or a path; else empty."""
+        return ""
+
     def preflight(self, max_length: int) -> list[Fault]:
         """Faults that can be seen before anything is spent, by path below this origin."""
         return []

@@ -36,6 +36,10 @@ class Pretrained(Origin):
         folder = Path(self.name)
         return [folder] if folder.is_dir() else []
 
+    def shaped_by(self) -> str:
+        """The checkpoint."""
+        return self.name
+
     def preflight(self, max_length: int) -> list[Fault]:
         """A folder that is not there or holds no known family; a hub name that cannot be reached."""
         if self.name.startswith("$"):

@@ -41,6 +41,10 @@ class Teach(Step, TrainOptions):
     max_length: int = Field(128, ge=8, le=8192, description="longest input in tokens; the rest is cut off")
     seed: int | None = Field(None, ge=0, lt=2**32, description="null: the recipe's seed")
 
+    def shaped_by(self) -> str:
+        """The model that it goes on with, when it is one."""
+        return self.model.shaped_by()
+
     def files(self) -> list[Path]:
         """The checkpoint's folder, when the model is one."""
         return self.model.files()
