@@ -132,7 +132,8 @@ def halved(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def tokens(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Part d: an embedding three times smaller, and no changed prediction on what it covers, by each cut."""
-    own, made = {row["cut"]: row for row in rows if row["part"] == "d"}, []
+    own = {row["cut"]: row for row in rows if row["part"] == "d"}
+    made = []
     for cut, name in CUTS.items():
         row, note = own.get(cut, {}), "" if cut in own else " (not run)"
         made += [
