@@ -65,9 +65,9 @@ def test_torch_pruning_makes_the_planned_counts() -> None:
 
 def test_a_peer_of_other_counts_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A comparison with a smaller model that is called equally fast."""
-    idle = ModuleType("torch_pruning")
-    idle.pruner = SimpleNamespace(BasePruner=lambda *given, **options: SimpleNamespace(step=list))  # type: ignore[attr-defined]
-    idle.importance = SimpleNamespace(MagnitudeImportance=dict)  # type: ignore[attr-defined]
+    idle: Any = ModuleType("torch_pruning")
+    idle.pruner = SimpleNamespace(BasePruner=lambda *given, **options: SimpleNamespace(step=list))
+    idle.importance = SimpleNamespace(MagnitudeImportance=dict)
     monkeypatch.setitem(sys.modules, "torch_pruning", idle)
     monkeypatch.setattr(sys, "path", list(sys.path))
     cut(bert(), 12, 384, str(tmp_path))
