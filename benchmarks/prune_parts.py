@@ -11,8 +11,9 @@ from typing import Any
 CRITERIA = ("random", "magnitude", "activation", "taylor", "hessian", "fisher")
 POINTS = (0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85)
 AIMS = (2.0, 3.0)
-# Every token that the training texts use; and the most frequent, since SST-2 alone uses 11,575 of 30,522.
-VOCABULARIES: dict[str, dict[str, Any]] = {"fewer": {}, "frequent": {"size": 10000}}
+# Every token that the training texts use and every character; the most frequent, since SST-2 alone uses 11,575 of
+# 30,522; and those used, without characters that no text has.
+VOCABULARIES: dict[str, dict[str, Any]] = {"fewer": {}, "frequent": {"size": 10000}, "used": {"characters": False}}
 BATCH, RATE = 64, 5e-5
 BASE_LENGTH = 128  # of part c
 Options = argparse.Namespace
@@ -71,29 +72,33 @@ def accuracy(folder: Path) -> float:
 
 
 def run_a(options: Options) -> None:
-    """One step for each seed."""
+    """One prune for each seed, and a bench of its own, which the prune's choice did not see."""
     for seed in options.seeds:
-        steps = {"corpus": corpus(options), "once": pruned(options, tune=True, target=target(options, 1.5))}
+        steps: Steps = {"corpus": corpus(options), "once": pruned(options, tune=True, target=target(options, 1.5))}
+        steps |= {"teacher-onnx": exported(options.teacher), "once-onnx": exported("$once")}
+        steps["speed"] = bench(["$teacher-onnx", "$once-onnx"], [1], options.length, options)
         ran(f"prune-a-{seed}", seed, steps, options)
 
 
 def rows_a(options: Options) -> list[Row]:
-    """What was lost and what was measured."""
+    """What was lost and what the bench measured, of the seeds that have both."""
     found = []
     for seed in options.seeds:
-        made = manifest(options.out / f"prune-a-{seed}" / "once")
-        if made:
-            found.append({"part": "a", "model": "stillroom", "seed": seed, **of_target(made), **lost(made)})
+        root = options.out / f"prune-a-{seed}"
+        made = manifest(root / "once")
+        if made and manifest(root / "speed"):
+            speed = cell(root / "speed", "once-onnx", 1)
+            found.append({"part": "a", "model": "stillroom", "seed": seed, **speed, **of_target(made), **lost(made)})
     return found
 
 
 def of_target(made: dict[str, Any]) -> Row:
-    """The measured speed-up, the predicted one, and what is left of every layer."""
+    """What the step itself says of its speed-up, and what is left of every layer."""
     facts = made["about"]["pruned"]["heads+ffn"]
     aim = facts["target"]
     return {
-        "faster": aim["measured"]["speedup"], "interval": aim["measured"]["interval"], "length": aim["length"],
-        "predicted": aim["predicted"]["speedup"], "tries": len(aim["tries"]), "fit_error": aim["fit"]["largest_error"],
+        "predicted": aim["predicted"]["speedup"], "by_the_step": aim["measured"]["speedup"],
+        "tries": len(aim["tries"]), "fit_error": aim["fit"]["largest_error"],
         "heads": facts["heads"]["after"], "neurons": facts["neurons"]["after"],
     }  # fmt: skip
 
@@ -105,7 +110,7 @@ def lost(made: dict[str, Any]) -> Row:
 
 
 def run_b(options: Options) -> None:
-    """Ours, the peer at the same speed, and one bench of both, for each seed and aim."""
+    """Ours, the peer at the same speed where it is installed, and one bench of both, for each seed and aim."""
     from benchmarks.prune_peer import peer
 
     for seed in options.seeds:
@@ -116,12 +121,12 @@ def run_b(options: Options) -> None:
             steps["well"] = recovery("$small", options, towards=True)
             root = ran(name, seed, steps, options)
             cut = peer(options, manifest(root / "small"), options.out / f"{name}-cut")
-            if cut is None:
-                continue
-            steps["peer"] = recovery(str(cut), options, towards=False)
-            steps |= {"teacher-onnx": exported(options.teacher)}
-            steps |= {"well-onnx": exported("$well"), "peer-onnx": exported("$peer")}
-            steps["speed"] = bench(["$teacher-onnx", "$well-onnx", "$peer-onnx"], [1], options.length, options)
+            steps |= {"teacher-onnx": exported(options.teacher), "well-onnx": exported("$well")}
+            forms = ["$teacher-onnx", "$well-onnx"]
+            if cut is not None:
+                steps |= {"peer": recovery(str(cut), options, towards=False), "peer-onnx": exported("$peer")}
+                forms.append("$peer-onnx")
+            steps["speed"] = bench(forms, [1], options.length, options)
             ran(name, seed, steps, options)
 
 
@@ -154,17 +159,24 @@ def rows_b(options: Options) -> list[Row]:
     for seed in options.seeds:
         for aim in AIMS:
             root = options.out / f"prune-b-{aim:g}x-{seed}"
-            made = manifest(root / "small")
+            made, known = manifest(root / "small"), timed(root / "speed")
             for name, step in (("stillroom", "well"), ("torch-pruning", "peer")):
-                if not made or not manifest(root / step):
+                if not made or f"{step}-onnx" not in known or not manifest(root / step):
                     continue
                 before = 100 * made["measured"]["before"]["dev"]["accuracy"]
-                speed = cell(root / "speed", f"{step}-onnx", 1) if manifest(root / "speed") else of_target(made)
+                speed = cell(root / "speed", f"{step}-onnx", 1)
                 found.append(
                     {"part": "b", "model": name, "aim": aim, "seed": seed, "accuracy": round(accuracy(root / step), 3),
                      "teacher": round(before, 3), "lost": round(before - accuracy(root / step), 3), **speed}
                 )  # fmt: skip
     return found
+
+
+def timed(measures: Path) -> set[str]:
+    """What a bench measured; nothing, of one that is not finished."""
+    if not manifest(measures):
+        return set()
+    return {one["name"] for one in json.loads((measures / "measures.json").read_text(encoding="utf-8"))["subjects"]}
 
 
 def cell(measures: Path, name: str, batch: int) -> Row:
@@ -205,7 +217,7 @@ def rows_c(options: Options) -> list[Row]:
 
 
 def run_d(options: Options) -> None:
-    """Both cuts of the vocabulary, and every text that they cover under both models."""
+    """Each cut of the vocabulary, and every text that it covers under both models."""
     from benchmarks.prune_tokens import compare
 
     steps: Steps = {"corpus": corpus(options)}
@@ -217,14 +229,20 @@ def run_d(options: Options) -> None:
 
 
 def rows_d(options: Options) -> list[Row]:
-    """Rows of the embedding, coverage, changed predictions."""
+    """Rows of the embedding, covered texts in per cent, changed predictions."""
     root, found = options.out / "prune-d", []
     for name, cut in VOCABULARIES.items():
         made, path = manifest(root / name), root / f"compared-{name}.json"
         if made and path.is_file():
             rows = made["about"]["pruned"]["vocab"]["rows"]
             told = json.loads(path.read_text(encoding="utf-8"))
-            found.append({"part": "d", "vocab": cut, "rows": rows, "smaller": rows[0] / rows[1], **told})
+            shares = {
+                f"covered_{split}": round(100 * told[split]["covered"] / told[split]["texts"], 2)
+                for split in ("train", "dev")
+            }
+            found.append(
+                {"part": "d", "cut": name, "vocab": cut, "rows": rows, "smaller": rows[0] / rows[1], **shares, **told}
+            )
     return found
 
 

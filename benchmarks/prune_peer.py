@@ -13,17 +13,21 @@ STEP = 0.01
 
 
 def peer(options: argparse.Namespace, ours: dict[str, Any], folder: Path) -> Path | None:
-    """A student folder of the teacher pruned as fast as ours by the fitted latency table; made once.
+    """A student folder of the teacher pruned as fast as ours by the fitted latency table; made once for each shape.
 
-    ours: the manifest of the `prune` step. None without torch-pruning.
+    ours: the manifest of the `prune` step. None without torch-pruning, and without a folder of this shape.
     """
-    from compress.core.artifact import MANIFEST
+    from compress.core.artifact import MANIFEST, read_manifest
 
-    if (folder / MANIFEST).is_file():
+    facts = ours["about"]["pruned"]["heads+ffn"]
+    share = share_of(facts["target"], ours)
+    heads, neurons = counts_of(share, max(facts["heads"]["before"]), max(facts["neurons"]["before"]))
+    key = f"{heads} heads, {neurons} neurons"
+    if (folder / MANIFEST).is_file() and read_manifest(folder)["key"] == key:
         return folder
     if options.torch_pruning is None:
         return None
-    return _saved(options, share_of(ours["about"]["pruned"]["heads+ffn"]["target"], ours), folder)
+    return _saved(options, heads, neurons, key, folder)
 
 
 def share_of(target: dict[str, Any], ours: dict[str, Any]) -> float:
@@ -46,7 +50,18 @@ def counts_of(share: float, heads: int, neurons: int) -> tuple[int, int]:
     return max(1, round((1 - share) * heads)), max(8, round((1 - share) * neurons / 8) * 8)
 
 
-def _saved(options: argparse.Namespace, share: float, folder: Path) -> Path:
+def ratios_of(heads: int, neurons: int, all_heads: int, all_neurons: int) -> tuple[float, float]:
+    """The ratios from which torch-pruning makes exactly these counts of a layer that has `all_...` of them.
+
+    It takes ceil(ratio x heads) heads, and keeps int((1 - ratio) x neurons) neurons, rounded down to a multiple of 8:
+    half a part beside a count is safe from rounding. Nothing goes at 0.
+    """
+    head_ratio = (all_heads - heads - 0.5) / all_heads if heads < all_heads else 0.0
+    neuron_ratio = 1 - (neurons + 0.5) / all_neurons if neurons < all_neurons else 0.0
+    return head_ratio, neuron_ratio
+
+
+def _saved(options: argparse.Namespace, heads: int, neurons: int, key: str, folder: Path) -> Path:
     """Cut, settle into a class that loads, save as a step would."""
     from compress.core.artifact import ArtifactWriter
     from compress.corpora.corpus import Corpus
@@ -54,26 +69,26 @@ def _saved(options: argparse.Namespace, share: float, folder: Path) -> Path:
     from compress.train.folder import load_model, save_student
 
     loaded = load_model(options.teacher, "AutoModelForSequenceClassification")
-    cut(loaded.model, share, str(options.torch_pruning))
+    cut(loaded.model, heads, neurons, str(options.torch_pruning))
     corpus = Corpus.open(next(iter(sorted(options.out.glob("prune-b-*/corpus")))))
     writer = ArtifactWriter(folder)
     about = save_student(
         settle(loaded.model), loaded.tokenizer, writer.open(), task=corpus.task, labels=corpus.labels,
         max_length=loaded.max_length, golden_rows=corpus.texts("dev")[:4],
     )  # fmt: skip
-    return writer.commit(
-        {"kind": "Model", "step": "torch-pruning", "key": f"{share:.2f}", "about": about, "measured": {}}
-    )
+    return writer.commit({"kind": "Model", "step": "torch-pruning", "key": key, "about": about, "measured": {}})
 
 
-def cut(model: Any, share: float, installed: str) -> None:
+def cut(model: Any, kept_heads: int, kept_neurons: int, installed: str) -> None:
     """torch-pruning 1.6.1 on a BERT, in place: fresh dictionaries every time, heads as whole heads, sizes set after it.
 
-    Its defaults are mutable and leak from one model into the next, and a ratio of 0 would disable the heads.
+    Its defaults are mutable and leak from one model into the next, and a ratio of 0 for all would disable the heads.
+    Raises SystemExit when it makes other counts than these.
     """
     import torch
 
-    sys.path.insert(0, installed)
+    if installed not in sys.path:
+        sys.path.insert(0, installed)
     import torch_pruning as tp
 
     body = model.base_model
@@ -87,11 +102,13 @@ def cut(model: Any, share: float, installed: str) -> None:
         part for part in body.embeddings.modules() if isinstance(part, torch.nn.Embedding | torch.nn.LayerNorm)
     ]
     kept = [model.classifier, *embeddings, *([body.pooler.dense] if body.pooler is not None else [])]
+    feeds = [layer.intermediate.dense for layer in body.encoder.layer]
+    before = next(iter(heads.values())), int(feeds[0].out_features)
+    head_ratio, neuron_ratio = ratios_of(kept_heads, kept_neurons, *before)
     inputs = {"input_ids": torch.ones(2, 8, dtype=torch.long), "attention_mask": torch.ones(2, 8, dtype=torch.long)}
     pruner = tp.pruner.BasePruner(
         model, inputs, importance=tp.importance.MagnitudeImportance(p=2),
-        pruning_ratio=1e-9, head_pruning_ratio=share,
-        pruning_ratio_dict={layer.intermediate.dense: share for layer in body.encoder.layer},
+        pruning_ratio=1e-9, head_pruning_ratio=head_ratio, pruning_ratio_dict=dict.fromkeys(feeds, neuron_ratio),
         num_heads=heads, prune_num_heads=True, prune_head_dims=False, out_channel_groups={}, in_channel_groups={},
         ignored_layers=[*kept, *(layer.output.dense for layer in body.encoder.layer)], round_to=8,
         output_transform=lambda outputs: outputs.logits.sum(),
@@ -101,3 +118,9 @@ def cut(model: Any, share: float, installed: str) -> None:
         width = int(attention.attention_head_size)
         attention.num_attention_heads = attention.query.out_features // width
         attention.all_head_size = attention.query.out_features
+    made = {(int(one.num_attention_heads), int(feed.out_features)) for one, feed in zip(layers, feeds, strict=True)}
+    if made != {(kept_heads, kept_neurons)}:
+        raise SystemExit(
+            f"torch-pruning: {kept_heads} heads and {kept_neurons} neurons were wanted of every layer, it made "
+            f"{sorted(made)}; the comparison would not be of equal speed (written for torch-pruning 1.6.1)"
+        )

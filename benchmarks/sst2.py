@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.claims import claim
 from benchmarks.record import record
-from benchmarks.seeds import over_seeds
+from benchmarks.seeds import over
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = {"half": ROOT / "configs/recipes/sst2-half.yaml", "tiny": ROOT / "configs/recipes/sst2-tiny.yaml"}
@@ -160,27 +160,22 @@ def claims(found: dict[str, Accuracies], speeds: dict[str, Any], first: Path) ->
     def gap(one: str, two: str, group: Accuracies) -> list[float]:
         return [a - b for a, b in zip(group.get(one, []), group.get(two, []), strict=True)]
 
-    def seeds(name: str, values: list[float], target: str, unit: str) -> dict[str, Any]:
-        if not values:
-            return claim(f"{name} (not run)", None, target, unit)
-        return claim(name, statistics.mean(values), target, unit, over_seeds(values))
-
     parity = json.loads((first / "int8" / "manifest.json").read_text())["measured"]["size"]
     corpus: Callable[[str], dict[str, Any]] = lambda step: cell_of(speeds[step])["ratio"]  # noqa: E731
     return [
         claim("seeds", min(len(half["teacher"]), len(tiny.get("teacher", []))), ">= 3"),
-        seeds("half depth: share of the teacher's accuracy", kept("half", half), ">= 100", "%"),
-        seeds("half depth: above the same without a teacher", gap("half", "half-alone", half), ">= 1.5", "points"),
-        seeds("two layers: share of the teacher's accuracy", kept("two", half), ">= 98.5", "%"),
-        seeds("one layer: share of the teacher's accuracy", kept("one", half), ">= 96", "%"),
+        over("half depth: share of the teacher's accuracy", kept("half", half), ">= 100", "%"),
+        over("half depth: above the same without a teacher", gap("half", "half-alone", half), ">= 1.5", "points"),
+        over("two layers: share of the teacher's accuracy", kept("two", half), ">= 98.5", "%"),
+        over("one layer: share of the teacher's accuracy", kept("one", half), ">= 96", "%"),
         claim("half depth: faster in the same engine", corpus("half")["value"], ">= 1.8", "times",
               corpus("half")["interval"]),
-        seeds("its int8: below its float", gap("half", "int8", half), "<= 0.3", "points"),
+        over("its int8: below its float", gap("half", "int8", half), "<= 0.3", "points"),
         claim("its int8: smaller than its float", parity["ratio"], ">= 3.5", "times"),
         claim("its int8: faster than the fp32 teacher in eager torch", corpus("int8")["value"], ">= 5", "times",
               corpus("int8")["interval"]),
-        seeds("4 x 312: share of the teacher's accuracy", kept("tiny", tiny), ">= 95", "%"),
-        seeds("4 x 312: above the same without a teacher", gap("tiny", "tiny-alone", tiny), ">= 3", "points"),
+        over("4 x 312: share of the teacher's accuracy", kept("tiny", tiny), ">= 95", "%"),
+        over("4 x 312: above the same without a teacher", gap("tiny", "tiny-alone", tiny), ">= 3", "points"),
     ]  # fmt: skip
 
 

@@ -55,8 +55,13 @@ def parameters(model: PreTrainedModel) -> int:
     return sum(value.numel() for value in model.parameters())
 
 
-def machine(reference: PreTrainedModel, also: Callable[[int], float] = lambda asked: 1.0) -> Any:
-    """A timer whose time is a formula; `also`: a factor on the time, by how often it was asked."""
+def machine(
+    reference: PreTrainedModel, also: Callable[[int], float] = lambda asked: 1.0, noise: float | None = None
+) -> Any:
+    """A timer whose time is a formula; `also`: a factor on the time, by how often it was asked.
+
+    noise: half of the interval, as a share of the speed-up.
+    """
     asked: list[int] = []
 
     def time(model: PreTrainedModel) -> float:
@@ -66,8 +71,12 @@ def machine(reference: PreTrainedModel, also: Callable[[int], float] = lambda as
     def timer(models: Sequence[PreTrainedModel], tokenizer: Any) -> list[Timing]:
         factor = also(len(asked))
         asked.append(len(models))
-        whole = time(reference)
-        return [Timing(time(one) * factor, whole / (time(one) * factor), None) for one in models]
+        whole, found = time(reference), []
+        for one in models:
+            ratio = whole / (time(one) * factor)
+            spread = None if noise is None else (ratio * (1 - noise), ratio * (1 + noise))
+            found.append(Timing(time(one) * factor, ratio, spread))
+        return found
 
     return timer
 
@@ -135,14 +144,41 @@ def test_a_model_faster_than_asked_gives_less_up() -> None:
     assert 1.5 <= facts["measured"]["speedup"] < 1.6
 
 
-def test_what_is_missed_three_times_is_said() -> None:
-    """A missed target that looks like a met one."""
+@pytest.mark.parametrize("noise", [None, 3.0])
+def test_what_is_missed_three_times_is_said(noise: float | None) -> None:
+    """A missed target that looks like a met one, such as by the upper end of a wide interval."""
     model, ears = tiny("bert"), Ears()
-    worse = machine(model, lambda asked: 1.0 if asked == 0 else 1.3**asked)
+    worse = machine(model, lambda asked: 1.0 if asked == 0 else 1.3**asked, noise)
     found = pruned(model, Heads(), Ffn(), target=Target(speedup=1.5), timer=worse, reporter=ears)
     facts = found.facts["heads+ffn"]["target"]
     assert not facts["met"] and len(facts["tries"]) == 3
-    assert "was missed" in ears.warnings[0]
+    assert "was missed" in ears.warnings[0] and "after 2 corrections" in ears.warnings[0]
+
+
+@pytest.mark.parametrize(("last", "met"), [(1.0, True), (1.3, False)])
+def test_the_luckiest_timing_of_one_shape_is_not_taken(last: float, met: bool) -> None:
+    """A shape that is timed until a timing suits: three were 1.115, 1.039 and 1.179, and the last one was reported."""
+    model, ears = tiny("bert"), Ears()
+    # Nothing lies between 16 and 24 neurons: 1.84x, however the budget is corrected.
+    timer = machine(model, lambda asked: {2: last, 3: 0.9}.get(asked, 1.0))
+    found = pruned(
+        model, Heads(ratio=0.5), Ffn(), spread="uniform", multiple=8, target=Target(speedup=1.5), timer=timer,
+        reporter=ears,
+    )  # fmt: skip
+    facts = found.facts["heads+ffn"]["target"]
+    assert counts(found.model)[1] == [16] * 4 and len(facts["tries"]) == 1
+    assert facts["measured"]["speedup"] == pytest.approx(11.4 / 6.2 / last, rel=1e-4)
+    assert facts["met"] == met and ["after no corrections" in one for one in ears.warnings] == [True] * (not met)
+
+
+@pytest.mark.parametrize(("noise", "most"), [(0.01, 1.545), (0.2, 1.56)])
+def test_noise_is_left_room_for_but_not_much(noise: float, most: float) -> None:
+    """A model that meets its target in one timing of two, or one that gave up parts for a loud machine."""
+    model = tiny("bert")
+    timer = machine(model, noise=noise)
+    facts = pruned(model, Heads(), Ffn(), target=Target(speedup=1.5), timer=timer).facts["heads+ffn"]["target"]
+    assert facts["tries"][0]["speedup"] < 1.5 * (1 + min(noise, 0.02)) and len(facts["tries"]) == 2
+    assert 1.5 * (1 + min(noise, 0.02)) <= facts["measured"]["speedup"] < most and facts["met"]
 
 
 def test_latency_and_unequal_layers() -> None:

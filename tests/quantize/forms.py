@@ -169,11 +169,11 @@ def named(task: str) -> dict[str, Any]:
     return {"classify" if task == "pair" else task: TASKS[task]}
 
 
-def run_step(step: Step, out: Path, reporter: Reporter, **inputs: Path) -> Path:
+def run_step(step: Step, out: Path, reporter: Reporter, *, seed: int = 7, **inputs: Path) -> Path:
     """Run a step the way the pipeline does and write its artifact."""
     writer = ArtifactWriter(out)
     folders = {f"${name}": folder for name, folder in inputs.items()}
-    context = Context(out.name, folders, writer.open(), out.parent / f"{out.name}-work", 7, reporter)
+    context = Context(out.name, folders, writer.open(), out.parent / f"{out.name}-work", seed, reporter)
     step.run(context)
     manifest = {"kind": step.kind, "key": "q", "about": context.about, "measured": context.measured}
     return writer.commit(manifest)

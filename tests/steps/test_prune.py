@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,17 @@ import pytest
 from pydantic import ValidationError
 from transformers import AutoModelForSequenceClassification
 
+from compress.anatomy.base import structure_of
 from compress.core.artifact import ArtifactWriter
 from compress.core.errors import FaultsError, InputError
-from compress.core.options import faults_of, identity
+from compress.core.options import faults_of
 from compress.corpora.corpus import write_splits
 from compress.importance.magnitude import Magnitude
 from compress.pipeline.recipe import parse_recipe
-from compress.pipeline.run import check
+from compress.pipeline.run import check, run
 from compress.prune.api import prune_model
 from compress.prune.heads import Heads
+from compress.prune.latency import Timing
 from compress.prune.target import Target
 from compress.runtime.student import Student
 from compress.steps.base import STEPS, Context
@@ -26,7 +29,7 @@ from compress.steps.compare import Opened
 from compress.steps.forms import open_float
 from compress.steps.timing import BenchTimer
 from tests.prune import words
-from tests.quantize.forms import Ears, corpus_of, model_of, named, run_step, student_of, tokenizer_of
+from tests.quantize.forms import Ears, corpus_of, model_of, named, rows_of, run_step, student_of, tokenizer_of
 
 PAIRS = [("bert", "classify"), ("distilbert", "tag"), ("bert", "embed")]
 MORE = [("roberta", "regress"), ("bert", "mask"), ("bert", "answer"), ("roberta", "multilabel"), ("mpnet", "classify"),
@@ -109,11 +112,18 @@ def test_a_body_without_a_head_is_pruned_by_what_needs_none(tmp_path: Path) -> N
 
 
 def test_seeds_draw_the_rows_and_nothing_else(tmp_path: Path) -> None:
-    """A prune that is another one each time it runs."""
+    """A prune that is another one each time it runs, whose seed is read by nobody, or that draws what reads no rows."""
     model, corpus = student_of(tmp_path / "model", "bert", "classify"), corpus_of(tmp_path / "corpus", "classify")
-    outs = [run_step(step(what=HALF), tmp_path / name, Ears(), model=model, corpus=corpus) for name in ("one", "two")]
-    one, two = ((out / "model.safetensors").read_bytes() for out in outs)
-    assert one == two
+
+    def weights(name: str, by: str, seed: int) -> bytes:
+        asked = step(what=HALF, by=by, samples=4, seed=seed)
+        out = run_step(asked, tmp_path / name, Ears(), seed=seed, model=model, corpus=corpus)
+        return (out / "model.safetensors").read_bytes()
+
+    one = weights("one", "fisher", 1)
+    assert one == weights("again", "fisher", 1)
+    assert one != weights("two", "fisher", 2)
+    assert weights("three", "magnitude", 1) == weights("four", "magnitude", 2)
 
 
 @pytest.mark.parametrize("engine", ["onnx", "openvino", "torch"])
@@ -224,8 +234,47 @@ def test_what_whole_parts_make_of_a_ratio_is_said(tmp_path: Path) -> None:
     assert manifest["about"]["pruned"]["heads+ffn"]["amounts"]["neurons"] == {"asked": 0.5, "got": 0.5}
 
 
-def test_timing_does_not_enter_the_key() -> None:
-    """A step that runs again because the clock said something else."""
-    one = identity(step(what=[{"heads": {}}], target={"speedup": 2.0}))
-    assert one == identity(step(what=[{"heads": {}}], target={"speedup": 2.0}))
-    assert one["target"]["speedup"] == 2.0 and "table" not in json.dumps(one)
+def test_timing_does_not_enter_the_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A step that runs again because the clock said something else, or that does not when another speed is asked."""
+    rows = [{**row, "label": ["bad", "good"][row["label"]]} for row in rows_of("classify", 60)]
+    (tmp_path / "data").mkdir()
+    for split, part in (("train", rows[:40]), ("dev", rows[40:])):
+        (tmp_path / "data" / f"{split}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in part))
+    model = student_of(tmp_path / "model", "bert", "classify")
+    asked: list[int] = []
+
+    def clock(*given: Any) -> Any:
+        def timed(models: Sequence[Any], tokenizer: Any) -> list[Timing]:
+            asked.append(len(models))
+            return [timing(one, 1 + len(asked) / 1000) for one in models]
+
+        return timed
+
+    def made(speedup: float) -> dict[str, Any]:
+        recipe = parse_recipe(TIMED.format(data=tmp_path / "data", model=model, speedup=speedup))
+        folder = run(recipe, tmp_path / "run").folder("small")
+        return dict(json.loads((folder / "manifest.json").read_text()))
+
+    monkeypatch.setattr("compress.steps.prune.BenchTimer", clock)
+    one, count = made(1.5), len(asked)
+    assert count and one == made(1.5) and len(asked) == count
+    assert made(1.6)["key"] != one["key"] and len(asked) > count
+    again = made(1.5)  # on a clock that has gone on
+    assert again["key"] == one["key"] and again["about"]["pruned"] != one["about"]["pruned"]
+
+
+TIMED = """\
+steps:
+  corpus: {{prepare: {{source: {{jsonl: {{path: {data}}}}}, task: {{classify: {{}}}}, labels: [bad, good]}}}}
+  small:
+    prune: {{model: {model}, corpus: $corpus, what: [{{heads: {{}}}}, {{ffn: {{}}}}], target: {{speedup: {speedup}}}}}
+"""
+
+
+def timing(model: Any, factor: float) -> Timing:
+    """By formula: 5.2 ms of a layer with 4 heads and 64 neurons."""
+    structure = structure_of(model)
+    heads = sum(block.heads for block in structure.attention_blocks(model))
+    neurons = sum(block.neurons for block in structure.ffn_blocks(model))
+    milliseconds = (1 + 0.25 * heads + 0.05 * neurons) * factor
+    return Timing(milliseconds, 5.2 / milliseconds, None)
