@@ -82,12 +82,15 @@ class Distillation:
         """The rows of a split as token ids."""
         return encode_rows(self.task, self.tokenizer, self.corpus.texts(split), self.max_length)
 
-    def sample(self, count: int) -> list[Batch]:
-        """Batches of the first `count` training rows, for initialisations that look at what the teacher does."""
+    def sample(self, count: int, seed: int) -> list[Batch]:
+        """Batches of `count` training rows that the seed draws, for what looks at a few texts of the teacher.
+
+        The first rows would not do: a file may be sorted by its labels.
+        """
         rows = self.corpus.split("train")
-        chosen = rows.select(range(min(count, len(rows)))).to_list()
-        features = encode_rows(self.task, self.tokenizer, chosen, self.max_length)
-        draw = torch.Generator().manual_seed(0)
+        draw = torch.Generator().manual_seed(seed)
+        chosen = torch.randperm(len(rows), generator=draw)[:count].sort().values.tolist()
+        features = encode_rows(self.task, self.tokenizer, rows.select(chosen).to_list(), self.max_length)
         return [self.collate(features[at : at + SAMPLE_BATCH], draw) for at in range(0, len(features), SAMPLE_BATCH)]
 
     def supervised(self, outputs: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:

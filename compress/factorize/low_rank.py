@@ -21,6 +21,7 @@ from compress.factorize.seen import input_moments, row_importance
 from compress.importance.base import Evidence
 from compress.shapes.low_rank import LowRankLinear
 from compress.shapes.settle import settle
+from compress.train.zeros import refuse
 
 Matrix = Literal["query", "key", "value", "attention_output", "ffn_in", "ffn_out"]
 MATRICES: tuple[Matrix, ...] = ("query", "key", "value", "attention_output", "ffn_in", "ffn_out")
@@ -60,7 +61,8 @@ class LowRank(Factorizer):
         return self
 
     def factorize(self, job: Job) -> Factorized:
-        """Raises InputError when no matrix would shrink, and for layers whose matrices are no Linear."""
+        """Raises InputError when no matrix would shrink, for matrices that are no Linear, and for pruned weights."""
+        refuse(job.model, "low_rank")
         names = self._names(job.model)
         matrices = self._taken_apart(job, names)
         if self.budget is not None:

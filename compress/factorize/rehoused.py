@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from compress.anatomy.base import Anatomy, anatomy_of
+from compress.anatomy.blocks import names_of
 from compress.anatomy.heads import head_parts
 from compress.core.errors import InputError
 from compress.core.family import stock_family
@@ -20,6 +21,7 @@ from compress.students.inits.copy import Copy
 from compress.students.narrowing import ROLES
 from compress.students.shape import architecture_facts
 from compress.train.facts import parameters
+from compress.train.zeros import carry, marked
 
 
 def plain_anatomy(model: PreTrainedModel, method: str) -> Anatomy:
@@ -63,8 +65,8 @@ def rehoused(
 ) -> Factorized:
     """A model of `config`, each layer (from 1) started from the mean of those that `sources` names.
 
-    counts: `[v]`, how much each word's row counts in a factorization of the tables. Raises InputError when the result
-    has no fewer parameters.
+    counts: `[v]`, how much each word's row counts in a factorization of the tables. Zeros of pruned weights stay
+    marked where they go over as they are. Raises InputError when the result has no fewer parameters.
     """
     made: PreTrainedModel = auto_class.from_config(config)
     inherited = inherit(model, made, Copy(), sources, Given(counts=counts))
@@ -74,7 +76,7 @@ def rehoused(
             f"nothing would shrink: the model has {before:,} parameters and would have {after:,} as "
             f"{made.config.model_type}; choose narrower tables, or fewer groups of layers"
         )
-    lost = _lost(model, made, inherited)
+    lost = [*_lost(model, made, inherited), *_carry_zeros(model, made, sources)]
     return Factorized(
         made.train(False), {"family": made.config.model_type, "shape": architecture_facts(made), **inherited}, lost
     )
@@ -94,3 +96,32 @@ def _lost(model: PreTrainedModel, made: PreTrainedModel, inherited: dict[str, An
     if inherited["random"]:
         lost.append(f"{', '.join(inherited['random'])} of {made.config.model_type} start at random")
     return lost
+
+
+def _carry_zeros(model: PreTrainedModel, made: PreTrainedModel, sources: dict[int, Sequence[int]]) -> list[str]:
+    """Mark the matrices that have all zeros of those that they were made from; says when zeros were lost."""
+    names = marked(model)
+    if not names:
+        return []
+    before, after = _matrices(model), _matrices(made)
+    kept: dict[str, bool] = {}
+    for number, layer in enumerate(after, 1):
+        for role, (name, weight) in layer.items():
+            theirs = [before[source - 1][role] for source in sources[number]]
+            same = all(own in names and not bool(weight[held == 0].any()) for own, held in theirs)
+            kept[name] = kept.get(name, True) and same
+    carry(model, made, [name for name, same in kept.items() if same])
+    filled = sum(not same for same in kept.values())
+    return [f"the zeros of pruned weights are filled in {filled} of {len(kept)} matrices"] if filled else []
+
+
+def _matrices(model: PreTrainedModel) -> list[dict[str, tuple[str, Tensor]]]:
+    """For every layer, as often as it runs: the name (from the base model down) and weights of each matrix by role."""
+    anatomy, places, base = anatomy_of(model), names_of(model), model.base_model
+    prefix = places[base] + "." if places[base] else ""
+    found = []
+    for layer in anatomy.layer_list(model):
+        place = places[layer].removeprefix(prefix)
+        parts = {role: f"{place}.{getattr(anatomy, role)}.weight" for role in ROLES}
+        found.append({role: (name, base.get_parameter(name).detach()) for role, name in parts.items()})
+    return found

@@ -25,8 +25,10 @@ from compress.prune.slicing import planned
 from compress.prune.target import Target
 from compress.prune.width import Width
 from compress.shapes.low_rank import LowRankLinear
+from compress.train.zeros import carry, marked, refuse
 
 LAYERS_BY = "similarity"
+MOVED = frozenset({"heads", "neurons", "hidden"})  # parts whose cut takes rows and columns out of matrices
 EvidenceOf = Callable[[Any], Evidence]  # of a tokenizer: `vocab` changes the one that texts are read with
 
 
@@ -87,6 +89,7 @@ def prune_model(
     for group in acting(what):
         job = replace(job, importance=by if len(group) > 1 else _chooser(group, by))
         change = _cut(job, group, reach, by, reporter or Reporter())
+        _forget_gone(change.model)
         if change.tokenizer is not job.tokenizer:
             job = replace(job, evidence=seen(change.tokenizer))
         job = replace(job, model=change.model, tokenizer=change.tokenizer)
@@ -174,12 +177,21 @@ def _chooser(group: Sequence[Pruner], by: Importance) -> Importance:
 def _cut(job: Job, group: Sequence[Pruner], reach: Reach | None, by: Importance, reporter: Reporter) -> Change:
     """What one group does to the model."""
     _refuse_products(job.model, group)
+    if group[0].reads & MOVED:
+        refuse(job.model, _names(group))
     pruners = [pruner for pruner in group if isinstance(pruner, MaskPruner)]
     others = [pruner for pruner in group if not isinstance(pruner, MaskPruner)]
     if pruners and reach is not None:
         return reach.cut(job, pruners, replace(job, importance=_chooser(others, by)) if others else None)
     with reporter.progress(f"prune {_names(group)}", None):
         return cut_parts(job, pruners) if pruners else others[0].cut(job)
+
+
+def _forget_gone(model: PreTrainedModel) -> None:
+    """Take the matrices of layers that went out of the mark of pruned weights. (Those of all layers are marked.)"""
+    held = {name for name, _ in model.base_model.named_parameters()}
+    if marked(model) - held:
+        carry(model, model, marked(model) & held)
 
 
 def _refuse_products(model: PreTrainedModel, group: Sequence[Pruner]) -> None:

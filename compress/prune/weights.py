@@ -27,9 +27,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from compress.anatomy.base import anatomy_of
-from compress.anatomy.blocks import AttentionBlock, FfnBlock
 from compress.core.errors import InputError, JobError
+from compress.importance.matrices import matrix_names
 from compress.prune.base import PRUNERS, Change, Job, Pruner
 from compress.train.zeros import mark
 
@@ -69,13 +68,15 @@ class Weights(Pruner):
     def cut(self, job: Job) -> Change:
         """The model with zeros, its kept weights as they were, and a mark in its config that keeps them in training.
 
-        Raises InputError for a criterion that does not score weights, scores that are no numbers, and a pattern that a
-        matrix is too narrow for; JobError when zeros are not where they were planned.
+        Raises InputError for a criterion that does not score weights, scores that are no numbers, a pattern that a
+        matrix is too narrow for, and when no weight would become zero; JobError when zeros are not where they were
+        planned.
         """
         names = matrices(job.model)
         scored = job.importance.score(job.model, frozenset({"weights"}), job.evidence).weights
         scores = {name: _scores(job.model, scored, name) for name in names}
         zeros = self._planned(scores)
+        _refuse_nothing(job.model, zeros)
         sparse = copy.deepcopy(job.model)
         for name, gone in zeros.items():
             weight = sparse.get_parameter(name)
@@ -100,10 +101,8 @@ class Weights(Pruner):
 
 
 def matrices(model: PreTrainedModel) -> list[str]:
-    """Names of the weights of all attention and feed-forward matrices, each once."""
-    anatomy = anatomy_of(model)
-    blocks: list[AttentionBlock | FfnBlock] = [*anatomy.attention_blocks(model), *anatomy.ffn_blocks(model)]
-    return list(dict.fromkeys(f"{name}.weight" for block in blocks for name in (*block.inputs, block.output)))
+    """Names of the weights of all attention and feed-forward matrices, each once: those that criteria score."""
+    return [f"{name}.weight" for name in matrix_names(model)]
 
 
 def lowest(scores: Tensor, count: int) -> Tensor:
@@ -146,10 +145,19 @@ def _as_stored(model: PreTrainedModel, name: str, value: Tensor) -> Tensor:
     return value.T if isinstance(model.get_submodule(name.rpartition(".")[0]), Conv1D) else value
 
 
-def _prove(before: PreTrainedModel, after: PreTrainedModel, zeros: Mapping[str, Tensor]) -> None:
-    """Raises JobError unless planned places are zero and every other weight is what it was, bit for bit."""
+def _refuse_nothing(model: PreTrainedModel, zeros: Mapping[str, Tensor]) -> None:
+    """Raises InputError unless a weight becomes zero that was not."""
     if not any(bool(gone.any()) for gone in zeros.values()):
         raise InputError("weights: the ratio is so small that no weight becomes zero; raise it")
+    if not any(bool(model.get_parameter(name)[_as_stored(model, name, gone)].any()) for name, gone in zeros.items()):
+        raise InputError(
+            "weights: all that would become zero is zero already, so nothing would be pruned; ask for a larger ratio, "
+            "or for a pattern that keeps fewer"
+        )
+
+
+def _prove(before: PreTrainedModel, after: PreTrainedModel, zeros: Mapping[str, Tensor]) -> None:
+    """Raises JobError unless planned places are zero and every other weight is what it was, bit for bit."""
     held = after.state_dict()
     for name, value in before.state_dict().items():
         expected = value.clone()

@@ -29,6 +29,15 @@ COUNTS = frozenset({
     "inner_dim", "split_size", "embed_dim", "hidden_size", "key_value_proj_dim", "d_model",
 })  # fmt: skip
 NUMBERS = COUNTS | {"scaling"}
+# What attentions call their number of heads, the width of one and the features of all.
+HEADS = (
+    ("num_attention_heads", "n_heads", "num_heads"),
+    ("attention_head_size", "head_dim", "key_value_proj_dim"),
+    ("all_head_size", "inner_dim", "split_size"),
+)
+# And the matrix that gives the features of heads; in the fused one stand queries, keys and values side by side.
+FUSED = "c_attn"
+QUERIES = ("query", "query_proj", "q_lin", "q", "q_attn", FUSED)
 # Parts of a base model that some of its heads do without.
 OPTIONAL = frozenset({"pooler", "decoder", "lm_head"})
 
@@ -65,6 +74,7 @@ def apply(model: PreTrainedModel, shapes: Any, stock_class: str) -> None:
     if not isinstance(shapes, dict) or not shapes or not set(shapes) <= {"modules", "attributes", "head"}:
         raise _wrong("shapes", f"expected modules, attributes and head, came {str(shapes)[:80]}")
     _apply(model.base_model, shapes, OPTIONAL, "shapes")
+    _check_heads(model.base_model)
     head = shapes.get("head", {})
     if not isinstance(head, dict) or not set(head) <= {"class", "modules", "attributes"}:
         raise _wrong("shapes.head", f"expected class, modules and attributes, came {str(head)[:80]}")
@@ -166,6 +176,24 @@ def _check_number(held: nn.Module | None, key: str, value: Any, place: str) -> N
             raise ValueError(f"expected a number over 0, came {value!r:.40}")
     except ValueError as error:
         raise _wrong(place, str(error)) from error
+
+
+def _check_heads(root: nn.Module) -> None:
+    """Raises ValueError where heads times their width is not what an attention's queries give.
+
+    Its outputs would be those of other heads, or the error one of torch.
+    """
+    for name, part in root.named_modules():
+        held, children = vars(part), dict(part.named_children())
+        heads, width, features = (next((held[key] for key in keys if key in held), None) for keys in HEADS)
+        query = next((one for one in QUERIES if one in children), None)
+        size = size_of(children[query]) if query is not None else None
+        if query is None or size is None or heads is None or width is None:
+            continue
+        rows = size["out"] // (3 if query == FUSED else 1)
+        if heads * width != rows or features not in (None, rows):
+            told = f"{heads} heads of width {width}" + ("" if features is None else f", {features} in all")
+            raise _wrong(f"shapes.attributes.{name}", f"{query} gives {rows} features, and the numbers say {told}")
 
 
 def _wrong(place: str, why: str) -> ValueError:

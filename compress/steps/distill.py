@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -47,7 +48,7 @@ class Distill(Step, TrainOptions):
 
     kind: ClassVar[str] = "Model"
     together: ClassVar[bool] = True
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     corpus: CorpusRef = Field(description="the corpus to train on, a `prepare` step")
     teacher: ModelSource | None = Field(
@@ -157,7 +158,9 @@ class Distill(Step, TrainOptions):
         shown = heard  # what an initialisation sees: texts as the model that the student is cut from reads them
         if tokens.own:
             shown = Distillation(task, corpus, tokens.tokenizer, max_length, self, context.reporter)
-        given = Given(context.source, shown.sample, shown.supervised if teaching.head else None)
+        given = Given(
+            context.source, partial(shown.sample, seed=context.seed), shown.supervised if teaching.head else None
+        )
         student, inherited, tokens = student_of(
             self.student, teacher, start, self.start, tokens, task, given, context
         )  # fmt: skip

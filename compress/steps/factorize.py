@@ -19,6 +19,7 @@ from compress.importance.base import Evidence
 from compress.steps.base import STEPS, Context, Step
 from compress.steps.compare import Opened
 from compress.steps.forms import local_folder, missing_folder, open_float
+from compress.steps.prune import Prune
 from compress.train.facts import parameters
 from compress.train.folder import save_student
 from compress.train.options import TrainOptions
@@ -35,6 +36,7 @@ class Factorize(Step):
     """
 
     kind: ClassVar[str] = "Model"
+    version: ClassVar[int] = 2
 
     model: ModelSource = Field(description="the float model, a `teach` or `distill` step (or a model folder)")
     corpus: CorpusRef = Field(description="its corpus: the texts that methods look at, and the dev split")
@@ -51,12 +53,19 @@ class Factorize(Step):
         return missing_folder(self.model)
 
     def objection(self, option: str, source: Step) -> str:
-        """A low-rank model: no stock architecture holds it, and its factors are not factorized again."""
+        """A low-rank model: no stock architecture holds it, and its factors are not factorized again.
+
+        And a model of pruned weights, whose zeros no product of two matrices has.
+        """
+        low = self.method.registered_name == "low_rank"
+        zeros = isinstance(source, Prune) and any("weights" in pruner.reads for pruner in source.what)
+        if option == "model" and low and zeros:
+            return "its single weights are pruned, and low_rank would fill their zeros; let `weights` come last"
         if option != "model" or not isinstance(source, Factorize) or source.method.registered_name != "low_rank":
             return ""
-        name = self.method.registered_name
-        if name == "low_rank":
+        if low:
             return "is low-rank already; start from the model that it was made from, with the smaller rank"
+        name = self.method.registered_name
         return (
             f"low_rank has made products of thin matrices, which no stock architecture holds; let {name} come before it"
         )
@@ -105,7 +114,7 @@ def _job(opened: Opened, work: Distillation, seed: int) -> Job:
     loss = None if opened.task.output == "vector" else work.supervised
 
     def texts(count: int) -> Evidence:
-        return Evidence(work.sample(count), loss, seed)
+        return Evidence(work.sample(count, seed), loss, seed)
 
     def counts() -> Tensor:
         rows = len(cast(Tensor, opened.loaded.model.get_input_embeddings().weight))

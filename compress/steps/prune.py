@@ -16,7 +16,7 @@ from compress.core.options import Choice, CorpusRef, ModelSource
 from compress.distill.distillation import Distillation
 from compress.importance.base import IMPORTANCES, Evidence, Importance
 from compress.importance.movement import stored_scores
-from compress.prune.api import Pruned, check, prune_model, unread
+from compress.prune.api import MOVED, Pruned, check, prune_model, unread
 from compress.prune.base import PRUNERS, Pruner, Spread
 from compress.prune.coverage import coverage
 from compress.prune.target import Target
@@ -30,6 +30,7 @@ from compress.tasks.features import encode_rows
 from compress.train.facts import parameters
 from compress.train.folder import save_student
 from compress.train.options import TrainOptions
+from compress.train.source import WEIGHTS
 
 BATCH = 32
 GOLDEN = 8
@@ -49,6 +50,7 @@ class Prune(Step):
     """
 
     kind: ClassVar[str] = "Model"
+    version: ClassVar[int] = 2
 
     model: ModelSource = Field(description="the float model, a `teach`, `distill` or `prune` step (or a model folder)")
     corpus: CorpusRef = Field(description="its corpus: texts for the criterion, and the dev split")
@@ -104,10 +106,18 @@ class Prune(Step):
         return self.model
 
     def objection(self, option: str, source: Step) -> str:
-        """A model whose matrices are products of two: criteria rank parts by the weights of whole ones."""
+        """A model whose matrices are products of two, or whose weights were pruned: no head or neuron can be cut."""
+        if option != "model":
+            return ""
         method = getattr(getattr(source, "method", None), "registered_name", "")
         cuts = [pruner.registered_name for pruner in self.what if pruner.ranked_by() - {"layers"}]
-        if option != "model" or (source.registered_name, method) != ("factorize", "low_rank") or not cuts:
+        moving = [pruner.registered_name for pruner in self.what if pruner.reads & MOVED]
+        if moving and isinstance(source, Prune) and any("weights" in pruner.reads for pruner in source.what):
+            return (
+                f"its single weights are pruned, and {' and '.join(moving)} would break their zeros; let `weights` "
+                f"come last"
+            )
+        if (source.registered_name, method) != ("factorize", "low_rank") or not cuts:
             return ""
         return (
             f"low_rank has made products of two thin matrices, and {' and '.join(cuts)} are ranked by the weights of "
@@ -196,8 +206,9 @@ def measured(
 
 
 def weight_bytes(folder: Path) -> int:
-    """Bytes of a folder's weights, all files of them."""
-    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    """Bytes of a model's weights: its file, or the shards of it; what else a folder holds (scores) does not count."""
+    whole = folder / WEIGHTS
+    return sum(path.stat().st_size for path in ([whole] if whole.is_file() else folder.glob("model-*.safetensors")))
 
 
 def _share(mine: float, theirs: float) -> float | None:

@@ -15,6 +15,7 @@ from compress.students.base import Built, Given, StudentArchitecture
 from compress.students.shape import architecture_facts
 from compress.tasks.base import Task
 from compress.train.folder import Loaded, load_model
+from compress.train.zeros import carry, marked
 
 
 def start_of(name: str | None, teacher: Loaded, task: Task, context: Context) -> Loaded | None:
@@ -55,6 +56,7 @@ def student_of(
     strange = [*found.unexpected_keys, *(key for key in found.missing_keys if "pooler." not in key)]
     if strange:
         raise InputError(f"{source}: is not of the student's shape ({', '.join(strange[:3])} do not fit)")
+    carry(start.model, built.model, marked(start.model))
     return built.model, {**built.inherited, "start": name}, tokens
 
 

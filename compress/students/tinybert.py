@@ -16,6 +16,7 @@ from compress.students.inherit import inherit
 from compress.students.inits.random import Random
 from compress.students.shape import DROPOUTS, architecture_facts
 from compress.students.shaped import InitChoice, refuse_two_maps, sources_of
+from compress.train.zeros import drop
 
 
 @STUDENTS.register("tinybert")
@@ -58,6 +59,7 @@ class TinyBertStudent(StudentArchitecture):
         names = anatomy_of(teacher).config_names
         ffn = self.ffn if self.ffn is not None else 1200 if self.width == 312 else 4 * self.width
         config: Any = stock_config(teacher.config)
+        drop(config)  # the student has no zeros of its own
         for part, size in (("layers", self.layers), ("width", self.width), ("heads", self.heads), ("ffn", ffn)):
             if names[part] not in config.to_dict():
                 raise InputError(

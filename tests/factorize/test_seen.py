@@ -57,6 +57,17 @@ def test_gradients_are_squared_text_by_text(family: str) -> None:
     assert not weight.requires_grad and all(one.grad is None for one in model.parameters())
 
 
+def test_positions_are_no_texts() -> None:
+    """Prevents DeBERTa's table of positions among the inputs, where it is as long as the texts."""
+    model = tiny("deberta-v2", layers=1)
+    name = "deberta.encoder.layer.0.attention.self.key_proj"
+    seen: Batch = {"input_ids": torch.arange(3, 19).view(2, 8), "attention_mask": torch.ones(2, 8, dtype=torch.long)}
+    found = input_moments(model, [name], Evidence([seen]))[name]
+    with torch.no_grad():
+        read = model.base_model.embeddings(input_ids=seen["input_ids"], mask=seen["attention_mask"]).flatten(0, 1)
+    assert torch.allclose(found, read.double().T @ read.double() / len(read), atol=1e-6)
+
+
 def test_labels_are_needed() -> None:
     """Prevents importance of an untrained head, or of no loss at all."""
     with pytest.raises(InputError, match="needs the loss of a trained head"):

@@ -10,11 +10,12 @@ import pytest
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
-from transformers import AutoModel, AutoModelForMaskedLM, PreTrainedModel
+from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from compress.core.errors import InputError, JobError
 from compress.importance.base import Evidence, Importance, Scores
+from compress.importance.matrices import matrix_names
 from compress.prune import weights as module
 from compress.prune.base import Job
 from compress.prune.weights import Weights, groups, lowest, matrices, rows
@@ -23,6 +24,7 @@ from compress.train.folder import load_model
 from compress.train.trainer import Loop
 from compress.train.zeros import NAME, Zeros
 from tests.models import tiny
+from tests.shapes.carved import stock
 from tests.students.tools import saved, tokenizer_for
 from tests.train import tiny as training
 
@@ -103,13 +105,39 @@ def test_every_group_of_inputs_keeps_n(pattern: Any, kept: int, size: int) -> No
 def test_conv1d_is_grouped_along_its_inputs() -> None:
     """GPT-2 stores its matrices the other way round; grouped as stored, the N of M would lie along the outputs."""
 
-    class Holder(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = Conv1D(6, 8)
+    sparse = Weights(pattern="2:4").cut(job(stock("gpt2"))).model
+    assert len(matrices(sparse)) == 8
+    for name in matrices(sparse):
+        assert isinstance(sparse.get_submodule(name.removesuffix(".weight")), Conv1D)
+        stored = sparse.get_parameter(name)
+        assert ((stored.T.reshape(-1, 4) != 0).sum(1) == 2).all()
+        assert not ((stored.reshape(-1, 4) != 0).sum(1) == 2).all()
 
-    turned = module._as_stored(Holder(), "inner.weight", torch.zeros(8, 6))  # type: ignore[arg-type]
-    assert turned.shape == (6, 8)
+
+def test_every_matrix_that_is_scored_is_pruned() -> None:
+    """DeBERTa's position projections stayed dense although the criteria score them, and the ratio was of fewer."""
+    model = model_of_deberta()
+    assert matrices(model) == [f"{name}.weight" for name in matrix_names(model)]
+    sparse = Weights(ratio=0.5).cut(job(model)).model
+    (name,) = (name for name in matrices(sparse) if name.endswith("pos_key_proj.weight"))
+    assert float((sparse.get_parameter(name) == 0).float().mean()) == 0.5
+
+
+def model_of_deberta() -> PreTrainedModel:
+    """With position projections of their own."""
+    config = tiny("deberta-v2", layers=1).config
+    config.share_att_key = False
+    made: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
+    return made.eval()
+
+
+@pytest.mark.parametrize("options", [{"pattern": "2:4"}, {"ratio": 0.4}, {"ratio": 0.5, "among": "row"}])
+def test_zeros_that_are_there_are_no_pruning(options: dict[str, Any]) -> None:
+    """The same pattern once more passed for a step that prunes, and gave back the file that it got."""
+    sparse = Weights(pattern="2:4").cut(job(tiny("bert", layers=1))).model
+    with pytest.raises(InputError, match="is zero already, so nothing would be pruned"):
+        Weights(**options).cut(job(sparse))
+    assert Weights(ratio=0.6).cut(job(sparse)).facts["density"] < 0.5
 
 
 @pytest.mark.parametrize("wide", [tiny("bert", layers=1, width=20)], ids=["width 20"])

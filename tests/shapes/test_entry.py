@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import transformers
 from transformers import AutoModelForSequenceClassification
 
 from compress.core.errors import InputError
 from compress.shapes.settle import settle
 from compress.train.folder import load_model
-from tests.shapes.carved import carved
+from tests.shapes.carved import FAMILIES, carved
 
+HEADED = {"t5": "AutoModelForSeq2SeqLM"}
 HOLDER = "encoder.layer.0.attention.self"
 WRONG: dict[str, tuple[Any, str]] = {
     "nothing": (None, "expected modules, attributes and head, came None"),
@@ -64,6 +66,43 @@ def test_a_wrong_entry_is_refused_with_its_place(name: str, folder: Path) -> Non
     (folder / "config.json").write_text(json.dumps({**config, "shapes": shapes}))
     try:
         with pytest.raises(ValueError, match=message):
+            AutoModelForSequenceClassification.from_pretrained(folder)
+    finally:
+        (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_heads_that_the_matrices_do_not_have_are_refused(family: str, tmp_path: Path) -> None:
+    """Prevents attention over other heads than were trained: edited numbers, and none, loaded without a word."""
+    model = settle(carved(family))
+    model.save_pretrained(tmp_path)
+    loader = getattr(transformers, HEADED[family]) if family in HEADED else AutoModelForSequenceClassification
+    loader.from_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text())
+    said = config["shapes"]["attributes"]
+    place, name = next(
+        (place, name) for place, one in said.items() for name in one if "heads" in name and "ttention" in place + name
+    )
+    for change in ("heads", "none"):
+        wrong = json.loads(json.dumps(said))
+        if change == "heads":
+            wrong[place][name] = 1
+        else:
+            del wrong[place]
+        path.write_text(json.dumps({**config, "shapes": {**config["shapes"], "attributes": wrong}}))
+        with pytest.raises(ValueError, match=r"shapes\.attributes\..* gives 8 features, and the numbers say"):
+            loader.from_pretrained(tmp_path)
+
+
+def test_a_heads_width_that_the_rows_do_not_have_is_refused(folder: Path) -> None:
+    """Prevents heads of half their width, which read the first half of the rows as if it were all."""
+    config = json.loads((folder / "config.json").read_text())
+    entry = json.loads(json.dumps(config["shapes"]))
+    entry["attributes"][HOLDER]["attention_head_size"] = 2
+    (folder / "config.json").write_text(json.dumps({**config, "shapes": entry}))
+    try:
+        with pytest.raises(ValueError, match=f"attributes.{HOLDER}: query gives 8 features, and .* 2 heads of width 2"):
             AutoModelForSequenceClassification.from_pretrained(folder)
     finally:
         (folder / "config.json").write_text(json.dumps(config))

@@ -7,15 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from transformers import AutoModelForSequenceClassification
 
 from compress.core.artifact import ArtifactWriter
 from compress.core.errors import InputError
+from compress.core.options import Choice
 from compress.core.reporter import Reporter
+from compress.corpora.corpus import Corpus, write_splits
+from compress.distill.distillation import Distillation
 from compress.runtime.student import Student
 from compress.steps.base import STEPS, Context
 from compress.steps.distill import Distill
+from compress.tasks.base import TASKS
 from compress.train.folder import save_student
+from compress.train.options import TrainOptions
 from tests.quantize.forms import LABELS, corpus_of, model_of, named, rows_of, run_step, tokenizer_of
 from tests.teachers.helpers import small_checkpoint, small_corpus, taught
 
@@ -163,6 +169,23 @@ def test_orders_that_make_no_sense_are_seen_in_the_recipe() -> None:
         assert steps["low"].objection("model", steps[name]) == ""
     assert "low-rank already" in steps["low"].objection("model", steps["low"])
     assert steps["svd"].objection("model", steps["share"]) == "" == steps["svd"].objection("corpus", steps["low"])
+
+
+def test_a_sample_is_drawn_from_the_whole_file(tmp_path: Path) -> None:
+    """Prevents statistics of one class where the rows are sorted by label: the first ones were taken."""
+    rows = [{"text": f"w{number % 40}", "label": number // 40} for number in range(80)]
+    writer = ArtifactWriter(tmp_path / "corpus")
+    counted = write_splits(writer.open(), {"train": rows, "dev": rows})
+    about = {"task": named("classify"), "labels": ["LABEL_0", "LABEL_1"], "rows": counted, "slices": False}
+    corpus = Corpus.open(writer.commit({"kind": "Corpus", "key": "k", "about": about}))
+    task = Choice(TASKS).parse(corpus.task)
+    work = Distillation(task, corpus, tokenizer_of("bert"), 24, TrainOptions(), Notes())  # type: ignore[arg-type]
+    one, again, other = (work.sample(20, seed) for seed in (3, 3, 4))
+    labels = torch.cat([batch["labels"] for batch in one])
+    assert len(labels) == 20 and set(labels.tolist()) == {0, 1}
+    assert all(torch.equal(a["input_ids"], b["input_ids"]) for a, b in zip(one, again, strict=True))
+    assert any(not torch.equal(a["input_ids"], b["input_ids"]) for a, b in zip(one, other, strict=True))
+    assert sum(len(batch["labels"]) for batch in work.sample(1000, 3)) == 80
 
 
 def test_a_missing_folder_is_seen_before_anything_runs() -> None:

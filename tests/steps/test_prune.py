@@ -126,6 +126,22 @@ def test_seeds_draw_the_rows_and_nothing_else(tmp_path: Path) -> None:
     assert weights("three", "magnitude", 1) == weights("four", "magnitude", 2)
 
 
+def test_size_counts_the_weights_file_alone(tmp_path: Path) -> None:
+    """Zeros alone make no file smaller: scores that a training left beside it (movement) counted as weights."""
+    model, corpus = student_of(tmp_path / "model", "bert", "classify"), corpus_of(tmp_path / "corpus", "classify")
+    writer = ArtifactWriter(tmp_path / "trained")
+    folder = writer.open()
+    for path in model.iterdir():
+        if path.name != "manifest.json":
+            (folder / path.name).write_bytes(path.read_bytes())
+    (folder / "movement.safetensors").write_bytes((model / "model.safetensors").read_bytes())
+    trained = writer.commit({**json.loads((model / "manifest.json").read_text()), "measured": {}})
+    half = step(what=[{"weights": {"pattern": "2:4"}}], by="magnitude")
+    out = run_step(half, tmp_path / "out", Ears(), model=trained, corpus=corpus)
+    size = json.loads((out / "manifest.json").read_text())["measured"]["size"]
+    assert size["before"] == size["after"] == (out / "model.safetensors").stat().st_size
+
+
 @pytest.mark.parametrize("engine", ["onnx", "openvino", "torch"])
 def test_models_are_timed_beside_a_reference(tmp_path: Path, engine: str) -> None:
     """Times of the wrong model or engine, and a work folder that fills with weights."""
