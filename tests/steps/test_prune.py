@@ -150,7 +150,7 @@ def opened_for(folder: Path) -> Opened:
         ({"what": HALF, "target": {"parameters": 0.5}}, "nothing is left for it to decide"),
         ({"what": ["vocab"]}, "samples: are what a criterion looks at"),
         ({"what": [{"depth": {"keep": [1]}}], "by": "magnitude"}, "by: ranks parts, and nothing in `what` is chosen"),
-        ({"what": [{"depth": {"ratio": 0.5}}], "by": "magnitude"}, "by: ranks parts, and nothing in `what` is chosen"),
+        ({"what": [{"depth": {"ratio": 0.5}}], "by": "hessian"}, "by: ranks parts, and nothing in `what` is chosen"),
         ({"what": [{"depth": {"ratio": 0.5}}], "spread": "uniform"}, "spread: says how heads and neurons"),
         ({"what": ["vocab"], "multiple": 4}, "multiple: rounds counts"),
         ({"what": [{"depth": {"keep": [2, 1]}}]}, "ascending, each once (layers stay in the order in which they run)"),
@@ -198,10 +198,13 @@ TAUGHT = "  taught: {teach: {corpus: $corpus, model: {pretrained: {name: $short}
 @pytest.mark.parametrize(
     ("last", "words"),
     [
-        ("prune: {model: $well, corpus: $corpus, what: [{heads: {ratio: 0.5}}]}", "heads are ranked by the weights"),
-        ("prune: {model: $taught, corpus: $corpus, what: [{weights: {ratio: 0.5}}]}", "weights are ranked by"),
+        (
+            "prune: {model: $well, corpus: $corpus, what: [{heads: {ratio: 0.5}}]}",
+            "criteria for heads read the weights of whole ones",
+        ),
+        ("prune: {model: $taught, corpus: $corpus, what: [{weights: {ratio: 0.5}}]}", "criteria for weights read"),
         ("factorize: {model: $short, corpus: $corpus, method: {embedding_svd: {width: 8}}}", "no stock architecture"),
-        ("factorize: {model: $well, corpus: $corpus, method: {low_rank: {rank: 2}}}", "is low-rank already"),
+        ("factorize: {model: $well, corpus: $corpus, method: {low_rank: {rank: {ratio: 0.2}}}}", "is low-rank already"),
     ],
 )
 def test_low_rank_is_seen_through_what_was_trained_since(last: str, words: str) -> None:
