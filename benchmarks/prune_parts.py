@@ -222,7 +222,7 @@ def run_d(options: Options) -> None:
 
     steps: Steps = {"corpus": corpus(options)}
     for name, cut in VOCABULARIES.items():
-        steps[name] = pruned(options, what=[{"vocab": cut}], by="magnitude")
+        steps[name] = {"prune": {"model": options.teacher, "corpus": "$corpus", "what": [{"vocab": cut}]}}
     root = ran("prune-d", 13, steps, options)
     for name in VOCABULARIES:
         compare(options.teacher, root / name, root / "corpus", root / f"compared-{name}.json")

@@ -201,6 +201,6 @@ def _refuse_products(model: PreTrainedModel, group: Sequence[Pruner]) -> None:
     thin = [name for name, part in model.named_modules() if isinstance(part, LowRankLinear)]
     if thin:
         raise InputError(
-            f"{_names(group)}: {thin[0]} is a product of two thin matrices, and parts are ranked by the weights of "
-            f"whole ones; prune before `factorize: low_rank`"
+            f"{_names(group)}: {thin[0]} is a product of two thin matrices, and criteria read the weights of whole "
+            f"ones; prune before `factorize: low_rank`"
         )

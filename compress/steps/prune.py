@@ -120,8 +120,8 @@ class Prune(Step):
         if (source.registered_name, method) != ("factorize", "low_rank") or not cuts:
             return ""
         return (
-            f"low_rank has made products of two thin matrices, and {' and '.join(cuts)} are ranked by the weights of "
-            f"whole ones; let `prune` come before `factorize: low_rank`"
+            f"low_rank has made products of two thin matrices, and criteria for {' and '.join(cuts)} read the "
+            f"weights of whole ones; let `prune` come before `factorize: low_rank`"
         )
 
     def run(self, context: Context) -> None:

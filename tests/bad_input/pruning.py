@@ -35,7 +35,7 @@ CASES = [
     Case(
         "every head to prune",
         RUN,
-        (PLACE, "heads: 0.4 of 4 would stay", "every layer must keep 1", "nearest is a ratio of 0.5"),
+        (PLACE, "heads: 0.4 of 4 heads would stay", "every layer must keep 1", "nearest is a ratio of 0.5"),
         prune("what: [{heads: {ratio: 0.9}}], by: magnitude"),
     ),
     Case(

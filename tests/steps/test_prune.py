@@ -176,7 +176,7 @@ def opened_for(folder: Path) -> Opened:
         ({"what": HALF, "target": {"parameters": 0.5}}, "nothing is left for it to decide"),
         ({"what": ["vocab"]}, "samples: are what a criterion looks at"),
         ({"what": [{"depth": {"keep": [1]}}], "by": "magnitude"}, "by: ranks parts, and nothing in `what` is chosen"),
-        ({"what": [{"depth": {"ratio": 0.5}}], "by": "magnitude"}, "by: ranks parts, and nothing in `what` is chosen"),
+        ({"what": [{"depth": {"ratio": 0.5}}], "by": "hessian"}, "by: ranks parts, and nothing in `what` is chosen"),
         ({"what": [{"depth": {"ratio": 0.5}}], "spread": "uniform"}, "spread: says how heads and neurons"),
         ({"what": ["vocab"], "multiple": 4}, "multiple: rounds counts"),
         ({"what": [{"depth": {"keep": [2, 1]}}]}, "ascending, each once (layers stay in the order in which they run)"),
@@ -212,42 +212,6 @@ def test_an_order_that_makes_no_sense_is_seen_in_the_recipe() -> None:
     )
     found = [fault.path for fault in check(recipe) if "small" in fault.path]
     assert found == ["steps.small.prune.model", "steps.small.prune.of"]
-
-
-LOW = "  low: {factorize: {model: $teacher, corpus: $corpus, method: {low_rank: {rank: {ratio: 0.5}}}}}\n"
-CHECKPOINT = "student: {checkpoint: {name: $low}}, losses: [logits_kl]"
-WELL = f"  well: {{distill: {{corpus: $corpus, teacher: $teacher, {CHECKPOINT}}}}}\n"
-SHORT = "  short: {prune: {model: $well, corpus: $corpus, what: [{depth: {ratio: 0.5}}]}}\n"
-TAUGHT = "  taught: {teach: {corpus: $corpus, model: {pretrained: {name: $short}}}}\n"
-
-
-@pytest.mark.parametrize(
-    ("last", "words"),
-    [
-        ("prune: {model: $well, corpus: $corpus, what: [{heads: {ratio: 0.5}}]}", "heads are ranked by the weights"),
-        ("prune: {model: $taught, corpus: $corpus, what: [{weights: {ratio: 0.5}}]}", "weights are ranked by"),
-        ("factorize: {model: $short, corpus: $corpus, method: {embedding_svd: {width: 8}}}", "no stock architecture"),
-        ("factorize: {model: $well, corpus: $corpus, method: {low_rank: {rank: 2}}}", "is low-rank already"),
-    ],
-)
-def test_low_rank_is_seen_through_what_was_trained_since(last: str, words: str) -> None:
-    """A repair that is paid for before the step after it says that it cannot be."""
-    with pytest.raises(FaultsError, match=rf"steps\.last\.\w+\.model: .*{words}.* has the matrices of \$low\)"):
-        parse_recipe(f"{RECIPE}{LOW}{WELL}{SHORT}{TAUGHT}  last: {{{last}}}\n")
-    small = "student: {tinybert: {layers: 1, width: 16, heads: 2, ffn: 32}}, losses: [logits_kl]"
-    anew = f"  anew: {{distill: {{corpus: $corpus, teacher: $well, {small}}}}}\n"
-    parse_recipe(
-        f"{RECIPE}{LOW}{WELL}{anew}"
-        "  last: {prune: {model: $anew, corpus: $corpus, what: [{heads: {ratio: 0.5}}]}}\n"
-    )
-
-
-def test_what_whole_parts_make_of_a_ratio_is_said(tmp_path: Path) -> None:
-    """A third that is a quarter in the result, and nobody is told."""
-    _, manifest, _ = made(tmp_path, "bert", "classify", what=[{"heads": {"ratio": 0.3}}, {"ffn": {"ratio": 0.5}}])
-    left = "3 of 4 heads (a ratio of 0.3 was asked for, 0.25 is what whole parts give), 32 of 64 neurons"
-    assert manifest["about"]["left"] == left
-    assert manifest["about"]["pruned"]["heads+ffn"]["amounts"]["neurons"] == {"asked": 0.5, "got": 0.5}
 
 
 def test_timing_does_not_enter_the_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
