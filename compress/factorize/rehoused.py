@@ -23,6 +23,8 @@ from compress.students.shape import architecture_facts
 from compress.train.facts import parameters
 from compress.train.zeros import carry, marked
 
+MATRICES = ("query", "key", "value", "attention_output", "ffn_in", "ffn_out")
+
 
 def plain_anatomy(model: PreTrainedModel, method: str) -> Anatomy:
     """The anatomy of a model whose layers BERT, ELECTRA and ALBERT can hold.
@@ -122,6 +124,6 @@ def _matrices(model: PreTrainedModel) -> list[dict[str, tuple[str, Tensor]]]:
     found = []
     for layer in anatomy.layer_list(model):
         place = places[layer].removeprefix(prefix)
-        parts = {role: f"{place}.{getattr(anatomy, role)}.weight" for role in ROLES}
+        parts = {role: f"{place}.{getattr(anatomy, role)}.weight" for role in MATRICES}
         found.append({role: (name, base.get_parameter(name).detach()) for role, name in parts.items()})
     return found

@@ -61,7 +61,7 @@ def test_positions_are_no_texts() -> None:
     """Prevents DeBERTa's table of positions among the inputs, where it is as long as the texts."""
     model = tiny("deberta-v2", layers=1)
     name = "deberta.encoder.layer.0.attention.self.key_proj"
-    seen: Batch = {"input_ids": torch.arange(3, 19).view(2, 8), "attention_mask": torch.ones(2, 8, dtype=torch.long)}
+    seen: Batch = {"input_ids": torch.arange(3, 11).view(1, 8), "attention_mask": torch.ones(1, 8, dtype=torch.long)}
     found = input_moments(model, [name], Evidence([seen]))[name]
     with torch.no_grad():
         read = model.base_model.embeddings(input_ids=seen["input_ids"], mask=seen["attention_mask"]).flatten(0, 1)
