@@ -181,6 +181,7 @@ def test_noise_is_left_room_for_but_not_much(noise: float, most: float) -> None:
     assert 1.5 * (1 + min(noise, 0.02)) <= facts["measured"]["speedup"] < most and facts["met"]
 
 
+@pytest.mark.slow
 def test_latency_and_unequal_layers() -> None:
     """A second round on a model whose layers differ already, timed as if they were alike."""
     model = tiny("bert")
@@ -234,6 +235,7 @@ def test_one_scoring_and_one_cut_for_heads_and_neurons(monkeypatch: pytest.Monke
     assert sum(heads) == 8 and sum(neurons) == 64
 
 
+@pytest.mark.slow
 def test_coarse_pruners_act_first_whatever_the_list_says() -> None:
     """A recipe whose result hangs on the order of a list of parts."""
     what = [Weights(ratio=0.5), Ffn(ratio=0.5), Depth(ratio=0.5), Width(ratio=0.5)]

@@ -89,7 +89,8 @@ def test_it_loads_as_a_start_under_its_own_and_under_a_new_head(bert: Path) -> N
     assert isinstance(other.model, Uneven) and all("classifier" in name for name in other.missing)
 
 
-@pytest.mark.parametrize("family", SOME)
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ENCODERS)
 def test_onnx_gives_what_eager_gives(family: str, tmp_path: Path) -> None:
     """Prevents an exported graph with stock numbers of heads; the exporter itself compares at six shapes."""
     model = settle(carve(model_of(family, "classify", layers=2)))
