@@ -63,8 +63,9 @@ class MaskPruner(Pruner):
     def counts(self, units: Sequence[Unit], layers: Sequence[int], spread: Spread) -> list[int]:
         """How many of each unit stay. layers: the layer of each unit. Raises InputError where nothing would go."""
         shares = [1 - share for share in self.shares(layers)]
-        for unit, share in zip(units, shares, strict=True) if self.ratios is not None else ():
-            refuse_too_few(f"{self.registered_name}: ratios", [unit], share)
+        if self.ratios is not None:
+            for unit, share in zip(units, shares, strict=True):
+                refuse_too_few(f"{self.registered_name}: ratios", [unit], share)
         if self.ratio is not None:
             refuse_too_few(self.registered_name, units, 1 - self.ratio)
         if self.ratio is not None and spread == "global":

@@ -121,7 +121,8 @@ class Reach:
                 "`depth` a ratio, or a model with a trained head"
             )
         whole = list(range(1, structure_of(job.model).depth(job.model) + 1))
-        best, worse, tried = None, 0, list[dict[str, Any]]()
+        best: _Depth | None = None
+        worse, tried = 0, list[dict[str, Any]]()
         refusal: OutOfReachError | None = None
         for kept_ones in (whole, *shorter_depths(layers)):
             shorter, own = job, units

@@ -40,7 +40,8 @@ def test_a_ratio_beside_a_counted_target_is_counted(what: list[Pruner], target: 
 def test_a_ratio_that_is_enough_leaves_the_rest() -> None:
     """A target that is met by the heads that go, and is refused, or takes neurons all the same."""
     model = tiny("bert")
-    for target in ({"parameters": 0.95}, {"speedup": 1.15}):
+    targets: list[dict[str, Any]] = [{"parameters": 0.95}, {"speedup": 1.15}]
+    for target in targets:
         found = pruned(model, Heads(ratio=0.5), Ffn(), target=Target(**target), timer=machine(model))
         assert sum(counts(found.model)[0]) == 8 and counts(found.model)[1] == [32] * 4
 
@@ -51,7 +52,9 @@ def test_layers_alone_may_meet_a_target(target: str) -> None:
     model = tiny("bert")
     shorter = pruned(model, Depth(ratio=0.25)).model
     # Less than every neuron but two in each layer, more than one layer.
-    aim = {"parameters": float(parameters(shorter) + 50)} if target == "parameters" else {"speedup": 1.25}
+    aim: dict[str, Any] = (
+        {"parameters": float(parameters(shorter) + 50)} if target == "parameters" else {"speedup": 1.25}
+    )
     found = pruned(model, Heads(), Depth(), by=Fisher(), target=Target(**aim), timer=machine(model))
     facts = found.facts["heads+depth"]
     assert structure_of(found.model).depth(found.model) == 3 == len(facts["layers"]["kept"])
@@ -64,7 +67,7 @@ def test_layers_alone_may_meet_a_target(target: str) -> None:
 def test_what_is_in_the_list_is_not_advised() -> None:
     """A user who is told to do what he did."""
     model = tiny("bert")
-    given = {"by": Fisher(), "timer": machine(model)}
+    given: dict[str, Any] = {"by": Fisher(), "timer": machine(model)}
     with pytest.raises(InputError, match=r"cannot be reached; .*: add `vocab` or `width` to `what`$"):
         pruned(model, Ffn(), Depth(), target=Target(parameters=100.0), **given)
     with pytest.raises(InputError, match=r"cannot be reached; .*: add `width` to `what`, or take another engine$"):
