@@ -28,6 +28,7 @@ class DistilBert(Anatomy):
     ffn_out: ClassVar[str] = "ffn.lin2"
     ffn_norm: ClassVar[str] = "output_layer_norm"
     hidden_pooler: ClassVar[str] = "pre_classifier"
+    head_activation: ClassVar[str] = "relu"
     output_layer: ClassVar[str] = "classifier"
     mask_dense: ClassVar[str] = "vocab_transform"
     mask_norm: ClassVar[str] = "vocab_layer_norm"
