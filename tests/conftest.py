@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -15,6 +16,18 @@ import pytest
 from compress.core.registry import CATALOGUES, Catalogue
 from compress.steps.base import STEPS
 from tests.fakes import VERBS, Fruit
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads and cores that a test took end with it: with several workers, each with several threads, all wait."""
+    cores = os.sched_getaffinity(0)
+    yield
+    if os.sched_getaffinity(0) != cores:
+        os.sched_setaffinity(0, cores)
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
 
 
 @pytest.fixture
