@@ -110,7 +110,7 @@ def lowest(scores: Tensor, count: int) -> Tensor:
     gone = torch.zeros_like(scores, dtype=torch.bool)
     if count:
         border = scores.flatten().kthvalue(count).values
-        gone = scores < border
+        gone = (scores < border).contiguous()  # GPT-2 keeps its matrices the other way round
         ties = (scores == border).flatten().nonzero().flatten()[: count - int(gone.sum())]
         gone.view(-1)[ties] = True
     return gone
