@@ -54,7 +54,7 @@ def main() -> None:
     found = [seeds(rows), *without_training(rows), *recovered(rows), *halved(rows), *tokens(rows), *curve(rows)]
     if any(row["part"] == "e" for row in rows):
         draw([row for row in rows if row["part"] == "e"], ROOT / "docs" / "pruning.svg")
-    path = record("prune", sorted({row["seed"] for row in rows if "seed" in row}), rows, found, parts.machine(options))
+    path = record("prune", sorted({row.get("seed", parts.SEED) for row in rows}), rows, found, parts.machine(options))
     print(path.relative_to(ROOT))
 
 
