@@ -11,8 +11,8 @@ b  one epoch of recovery towards the teacher's logits and states at 2x and 3x; b
    same share of every layer's heads and neurons, as fast, and one epoch of plain fine-tuning on the labels.
 c  half the heads and half the feed-forward of BERT-base's shape, random weights, at batch 1 and 8.
 d  the vocabulary cut to the corpus in three ways: rows of the embedding, and predictions that changed on covered text.
-e  accuracy against measured speed-up: eight shapes, each criterion, no training. Layers keep the same numbers, so that
-   one shape is as fast whoever chose what stays, and is timed once.
+e  accuracy against measured speed-up: eight shapes, each criterion, no training; random and fisher once more with tuned
+   masks. Layers keep the same numbers, so that one shape is as fast whoever chose what stays, and is timed once.
 Seeds draw the rows that criteria look at and the recovery's batches. Finished steps are skipped, so a broken run goes
 on; `--collect` only reads. Writes results/prune.json; parts that have not been run are claims that are not met.
 """
@@ -26,6 +26,7 @@ from typing import Any
 
 from benchmarks import prune_parts as parts
 from benchmarks.claims import claim
+from benchmarks.prune_curve import LINES
 from benchmarks.prune_picture import draw
 from benchmarks.record import record
 from benchmarks.seeds import over
@@ -148,7 +149,7 @@ def curve(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     own = [row for row in rows if row["part"] == "e"]
     made = [claim("curve: points", len({row["point"] for row in own}), ">= 8")]
     chance = {(row["point"], row["seed"]): row["accuracy"] for row in own if row["by"] == "random"}
-    for by in parts.CRITERIA:
+    for by in LINES:
         gains: dict[int, list[float]] = {}
         for row in own:
             if row["by"] == by and (row["point"], row["seed"]) in chance:

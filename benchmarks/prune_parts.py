@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-CRITERIA = ("random", "magnitude", "activation", "taylor", "hessian", "fisher")
-POINTS = (0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85)
+from benchmarks.prune_curve import rows_e, run_e
+
 AIMS = (2.0, 3.0)
 # Every token that the training texts use and every character; the most frequent, since SST-2 alone uses 11,575 of
 # 30,522; and those used, without characters that no text has.
@@ -244,41 +244,6 @@ def rows_d(options: Options) -> list[Row]:
             found.append(
                 {"part": "d", "cut": name, "vocab": cut, "rows": rows, "smaller": rows[0] / rows[1], **shares, **told}
             )
-    return found
-
-
-def run_e(options: Options) -> None:
-    """Every criterion at every shape; the shapes themselves are timed once, with the first seed's fisher."""
-    points = POINTS[: options.points]
-    for seed in options.seeds:
-        steps: Steps = {"corpus": corpus(options)}
-        for share in points:
-            what = [{"heads": {"ratio": share}}, {"ffn": {"ratio": share}}]
-            for by in CRITERIA:
-                name = f"{by}-{100 * share:.0f}"
-                steps[name] = pruned(options, what=what, by=by, spread="uniform", tune=True)
-        if seed == options.seeds[0]:
-            steps["teacher-onnx"] = exported(options.teacher)
-            steps |= {f"onnx-{100 * share:.0f}": exported(f"$fisher-{100 * share:.0f}") for share in points}
-            forms = [f"$onnx-{100 * share:.0f}" for share in points]
-            steps["speed"] = bench(["$teacher-onnx", *forms], [1], options.length, options)
-        ran(f"prune-e-{seed}", seed, steps, options)
-
-
-def rows_e(options: Options) -> list[Row]:
-    """Accuracy of each criterion, by point, with the point's speed."""
-    found = []
-    speeds = options.out / f"prune-e-{options.seeds[0]}" / "speed"
-    if not manifest(speeds):
-        return []
-    for share in POINTS[: options.points]:
-        point = f"{100 * share:.0f}"
-        speed = cell(speeds, f"onnx-{point}", 1)
-        for seed in options.seeds:
-            for by in CRITERIA:
-                made = manifest(options.out / f"prune-e-{seed}" / f"{by}-{point}")
-                if made:
-                    found.append({"part": "e", "point": point, "by": by, "seed": seed, **speed, **lost(made)})
     return found
 
 

@@ -177,9 +177,10 @@ class _Problem:
         now = self.mask[self.kept.to(self.mask.device)].double().cpu()
         equations, right, target = self._equations()
         pull = (damping * equations.diagonal().mean()).clamp(min=1e-12)
-        system = equations + pull * torch.eye(len(now), dtype=torch.float64)
-        found = torch.linalg.lstsq(system, (right + pull * now)[:, None]).solution[:, 0]
-        wild = not bool(found.isfinite().all()) or bool(found.abs().max() > WILD)
+        # Positive definite by the pull. A general solver of 1,536 unknowns takes a hundred times as long as Cholesky's.
+        factor, failed = torch.linalg.cholesky_ex(equations + pull * torch.eye(len(now), dtype=torch.float64))
+        found = torch.cholesky_solve((right + pull * now)[:, None], factor)[:, 0]
+        wild = bool(failed) or not bool(found.isfinite().all()) or bool(found.abs().max() > WILD)
         mask = self.mask.clone()
         if not wild:
             mask[self.kept.to(mask.device)] = found.to(mask)
