@@ -57,7 +57,8 @@ class Running:
 class Desk:
     """Everything that probes read. rows: normalised rows of the split; inputs: the same as a Student takes them.
 
-    harness: what measures.json says about the measuring itself. command: what starts a subject's process.
+    harness: what measures.json says about the measuring itself. command: what starts a subject's process. cores: CPUs
+    that threads are bound to while they are timed, none where they are not.
     """
 
     options: BenchOptions
@@ -74,6 +75,7 @@ class Desk:
     chance: random.Random
     command: Sequence[str] = COMMAND
     harness: dict[str, Any] = field(default_factory=dict)
+    cores: list[int] = field(default_factory=list)
 
     @property
     def reference(self) -> Running:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from compress.bench.cores import quiet_cores
 from compress.bench.desk import Desk, Running, inputs_of
 from compress.bench.isolation import COMMAND
 from compress.bench.launch import STARTING, importing, loading, worker
@@ -83,9 +84,11 @@ def _desk(
     if options.limit is not None and len(rows) > options.limit:
         rows = [rows[index] for index in sorted(chance.sample(range(len(rows)), options.limit))]
     running = [Running(one, one is subjects[0], _blank(one, one is subjects[0])) for one in subjects]
+    device, threads = device_for(options.device, subjects), options.threads or cores()
+    bound = quiet_cores(threads) if device == "cpu" else []
     return Desk(
-        options, task, corpus.labels, split, rows, [inputs_of(row) for row in rows], running,
-        device_for(options.device, subjects), options.threads or cores(), work, reporter, chance, command,
+        options, task, corpus.labels, split, rows, [inputs_of(row) for row in rows], running, device, threads, work,
+        reporter, chance, command, {"bound_to": bound}, bound,
     )  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import sys
 import time
 from typing import Any
@@ -35,8 +34,11 @@ def imports(state: State, engine: str, family: str, rows: str) -> dict[str, Any]
         import_engine(engine, family)
     seconds = time.perf_counter() - started
     state.read_rows(rows)
-    affinity = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    return {"seconds": seconds, "affinity": affinity, "imports": [name for name in HEAVY if name in sys.modules]}
+    return {
+        "seconds": seconds,
+        "affinity": sorted(state.allowed),
+        "imports": [name for name in HEAVY if name in sys.modules],
+    }
 
 
 def load(state: State, folder: str, engine: str, threads: int, device: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from dataclasses import dataclass, field
@@ -12,12 +13,18 @@ from typing import Any
 from compress.runtime.student import Student
 
 
+def cpus() -> frozenset[int]:
+    """The CPUs that this process may use; none where the system has no affinity."""
+    return frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else frozenset()
+
+
 @dataclass
 class State:
     """The loaded student, the rows of the split as the student takes them, and what probes keep.
 
     idle_wall, idle_cpu: seconds spent waiting for the parent, and the CPU seconds that this process used meanwhile.
     born: when the process started, on the clock of `time.perf_counter`. timeline: (seconds, bytes, stage).
+    allowed: the CPUs of the process; bound: threads that are bound to one of them.
     """
 
     rows: list[Any] = field(default_factory=list)
@@ -28,6 +35,8 @@ class State:
     idle_cpu: float = 0.0
     born: float = field(default_factory=time.perf_counter)
     timeline: list[tuple[float, int, str]] = field(default_factory=list)
+    allowed: frozenset[int] = field(default_factory=cpus)
+    bound: dict[int, int] = field(default_factory=dict)
 
     @property
     def student(self) -> Student:

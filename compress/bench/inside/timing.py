@@ -10,6 +10,7 @@ from typing import Any
 
 from compress.bench.inside import requests
 from compress.bench.inside.device_time import DeviceTime
+from compress.bench.inside.pinning import pinned_after
 from compress.bench.inside.state import State
 
 Call = Callable[[], object]
@@ -19,12 +20,14 @@ CALLS, USUAL = "timing.calls", "timing.usual"
 WINDOW, LEAST, STABLE = 5, 10, 0.05
 
 
-def prepare(state: State, mix: str, length: int | None, rows: list[list[int]], seconds: float) -> dict[str, Any]:
+def prepare(
+    state: State, mix: str, length: int | None, rows: list[list[int]], seconds: float, cores: Sequence[int] = ()
+) -> dict[str, Any]:
     """Build the requests of one cell and warm up; `seconds` is the most that the warm-up may take.
 
     mix: `corpus` times `predict` on the texts of `rows` (tokenize, run, decode); `grid` times the engine alone on ids
-    `[b, length]` that are made before. Returns seconds per request, its spread over the requests that were
-    tried, and the share of padding in what the engine sees.
+    `[b, length]` that are made before. cores: CPUs to bind the threads to that do the work. Returns seconds per
+    request, its spread over the requests that were tried, and the share of padding in what the engine sees.
     """
     if mix == "corpus":
         inputs = [[state.rows[index] for index in request] for request in rows]
@@ -35,7 +38,8 @@ def prepare(state: State, mix: str, length: int | None, rows: list[list[int]], s
         calls = [_run(state, batch_of_ids) for batch_of_ids in arrays]
         padding = requests.padding_of(arrays)
     state.kept[CALLS] = calls
-    durations = warm_up(calls, seconds, state.synchronize)
+    with pinned_after(state, cores):
+        durations = warm_up(calls, seconds, state.synchronize)
     state.kept[USUAL] = median(durations[-WINDOW:])
     return {"per_request": state.kept[USUAL], "warm_up": len(durations), "padding_share": padding}
 

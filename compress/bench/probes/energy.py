@@ -71,7 +71,15 @@ class Energy(Probe):
         with desk.watch(running):
             try:
                 made = ask(
-                    desk, running, "timing:prepare", seconds, mix="corpus", length=None, rows=rows, seconds=seconds
+                    desk,
+                    running,
+                    "timing:prepare",
+                    seconds,
+                    mix="corpus",
+                    length=None,
+                    rows=rows,
+                    seconds=seconds,
+                    cores=desk.cores,
                 )
                 return batch, int(min(max(self.least / max(made["per_request"], 1e-9), 1), len(rows)))
             except RequestError as error:

@@ -131,7 +131,7 @@ class Latency(Probe):
                 try:
                     made = ask(
                         desk, running, "timing:prepare", seconds, mix=cell.mix, length=cell.length, rows=rows,
-                        seconds=seconds,
+                        seconds=seconds, cores=desk.cores,
                     )  # fmt: skip
                 except RequestError as error:
                     cell.faults[running.name] = str(error)

@@ -114,7 +114,17 @@ def prepare(desk: Desk, running: Running, search: Search, texts: list[int], batc
     seconds = desk.options.seconds / 4
     with desk.watch(running):
         try:
-            made = ask(desk, running, "timing:prepare", seconds, mix="corpus", length=None, rows=rows, seconds=seconds)
+            made = ask(
+                desk,
+                running,
+                "timing:prepare",
+                seconds,
+                mix="corpus",
+                length=None,
+                rows=rows,
+                seconds=seconds,
+                cores=desk.cores,
+            )
         except RequestError as error:
             search.faults[batch] = str(error)
             return
