@@ -4,7 +4,7 @@
 #   make demo      a teacher, its student, its int8, the measurements and the report: runs/quickstart
 #   make test      the tests           make slow     those that take minutes
 #   make lint      ruff                make types    mypy, strict
-#   make results   every measured claim of benchmarks/results, and the README's table from them
+#   make results   every measured claim of benchmarks/results, and the tables of the pages from them
 #   make clean     drop caches and the virtual environment; runs/ stays
 #
 # PYTHON=python3.12 and VENV=elsewhere choose the interpreter and the place; ARGS goes to pytest or to `compress run`.

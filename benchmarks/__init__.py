@@ -1,1 +1,1 @@
-"""Measured claims: scripts that make them, their files in results/, and the README's tables from those files."""
+"""Measured claims: scripts that make them, their files in results/, and the pages whose tables are made of them."""

@@ -2,7 +2,7 @@
 
     python -m benchmarks.cpu_engines [--shapes bert-base distilbert tinybert-4] [--seconds 0.5] [--out runs/cpu-engines]
 
-Purpose: the README's table of engines. BERT-base, DistilBERT and TinyBERT-4 (4 x 312) with random weights, each as
+Purpose: the engines of docs/results.md. BERT-base, DistilBERT and TinyBERT-4 (4 x 312) with random weights, each as
 torch fp32, bf16 and int8, ONNX Runtime fp32 and int8, OpenVINO fp32 (its precision hint set to f32, since it takes bf16
 by itself) and bf16. int8 is what the `quantize` step makes. `bench_models` measures folders: a fresh process for each,
 blocks interleaved, batches of 1 and 8 texts of 32 and 128 tokens. About 10 minutes on two cores that nothing else

@@ -2,7 +2,7 @@
 
     python -m benchmarks.distill_quality --data DATA --body MODEL [--tasks mrpc stsb ...] [--seeds 1 2 3] [--out runs]
 
-Purpose: the README's table of tasks. DATA holds the folders that TASKS names; MODEL is a BERT body of six layers. Each
+Purpose: the tasks of docs/results.md. DATA holds the folders that TASKS names; MODEL is a BERT body of six layers. Each
 task has one teacher (its seed is fixed); every seed trains four students from it. The score is the task's main metric
 on dev (on test where the data has no dev: dev is then cut from train); dev picks the best evaluation of each training
 and nothing else. Finished steps are skipped, so a broken run goes on; `--collect` only reads. Writes

@@ -2,7 +2,7 @@
 
     python -m benchmarks.factorize --data DATA/sst2 --teacher MODEL [--seeds 1 2 3] [--rows 20000] [--only narrow ...]
 
-Purpose: the README's table of factorizations. MODEL is a classifier of SST-2 (negative, positive), a MiniLM fine-tuned
+Purpose: the factorizations of docs/results.md. MODEL is a classifier of SST-2 (negative, positive), a MiniLM fine-tuned
 by a `teach` step; with `--body` in place of `--teacher` a pretrained body is fine-tuned first. Each kind of START is
 made from it and repaired by distillation, once per seed. Accuracy is on dev, which picked the best evaluation of each
 repair and nothing else. Finished steps are skipped, so a broken run goes on; `--collect` only reads. Writes
@@ -38,6 +38,9 @@ START: dict[str, dict[str, Any]] = {
 # Which start of shared layers is claimed was fixed before any was run: the default.
 PROMISED = (("narrow", "embeddings", ">= 2.8", ">= 99"), ("shared-average", "encoder", ">= 4", ">= 95"))
 LABELS = ["negative", "positive"]
+# What knows nothing at its start learns faster; chosen on sentences held out of train (benchmarks/holdout.py), of
+# 1e-4, 3e-4 and 8e-4.
+RATES = {"shared-average": 3e-4, "shared-anchor": 3e-4}
 
 
 def main() -> None:
@@ -62,12 +65,25 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     model.add_argument("--teacher", help="folder of the fine-tuned teacher")
     model.add_argument("--body", help="folder of a pretrained body that is fine-tuned first")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--rows", type=int, help="training rows, drawn with a fixed seed; all by default")
+    parser.add_argument(
+        "--rows", nargs="+", type=limit_of, default=[],
+        help="training rows, drawn with a fixed seed: a number, or NAME=NUMBER for one start; all by default",
+    )  # fmt: skip
     parser.add_argument("--epochs", type=float, default=2, help="of each repair")
     parser.add_argument("--only", nargs="+", choices=list(START), default=list(START))
     parser.add_argument("--out", type=Path, default=ROOT / "runs")
     parser.add_argument("--collect", action="store_true", help="run nothing, read finished runs")
-    return parser.parse_args(given)
+    options = parser.parse_args(given)
+    options.rows = dict(options.rows)
+    return options
+
+
+def limit_of(text: str) -> tuple[str, int]:
+    """`20000` or `narrow=20000` as a start's name (empty for all) and rows."""
+    name, _, rows = text.rpartition("=")
+    if name and name not in START:
+        raise argparse.ArgumentTypeError(f"no start is called {name}; there are {', '.join(START)}")
+    return name, int(rows)
 
 
 def recipe_of(options: argparse.Namespace) -> dict[str, Any]:
@@ -75,25 +91,38 @@ def recipe_of(options: argparse.Namespace) -> dict[str, Any]:
     prepare: dict[str, Any] = {
         "source": {"jsonl": {"path": str(options.data)}}, "task": {"classify": {}}, "labels": LABELS, "seed": 13,
     }  # fmt: skip
-    if options.rows is not None:
-        prepare["limit"] = {"train": options.rows}
     steps: dict[str, Any] = {"corpus": {"prepare": prepare}}
-    common = {"corpus": "$corpus", "batch_size": 32, "max_length": 64, "evaluate_per_epoch": 2}
+    common = {"batch_size": 32, "max_length": 64, "evaluate_per_epoch": 2}
     teacher = options.teacher or "$teacher"
     if options.body:
         model = {"pretrained": {"name": options.body}}
         steps["teacher"] = {
-            "teach": {**common, "model": model, "mode": "full", "seed": 13, "epochs": 1, "learning_rate": 5e-5}
+            "teach": {
+                **common,
+                "corpus": "$corpus",
+                "model": model,
+                "mode": "full",
+                "seed": 13,
+                "epochs": 1,
+                "learning_rate": 5e-5,
+            }
         }
     for name in options.only:
         steps[name] = {"factorize": {"model": teacher, "corpus": "$corpus", "method": START[name]}}
+        rows = options.rows.get(name, options.rows.get(""))
+        if rows is not None:
+            steps[f"corpus-{rows}"] = {"prepare": {**prepare, "limit": {"train": rows}}}
         steps[f"{name}-repaired"] = {
             "distill": {
-                **common, "teacher": teacher, "student": {"checkpoint": {"name": f"${name}"}},
+                **common,
+                "corpus": "$corpus" if rows is None else f"$corpus-{rows}",
+                "teacher": teacher,
+                "student": {"checkpoint": {"name": f"${name}"}},
                 "losses": [{"logits_kl": {"temperature": 2}}, {"hidden_mse": {"map": "uniform"}}],
-                "epochs": options.epochs, "learning_rate": 1e-4,
+                "epochs": options.epochs,
+                "learning_rate": RATES.get(name, 1e-4),
             }
-        }  # fmt: skip
+        }
     return {"seed": 1, "steps": steps}
 
 
@@ -149,8 +178,14 @@ def row(name: str, seeds: dict[int, tuple[dict[str, Any], dict[str, Any]]]) -> d
         "teacher": 100 * starts[0]["measured"]["before"]["dev"]["accuracy"],
         "kept_before_repair": round(statistics.mean(kept(start, start) for start in starts), 2),
         "kept": round(statistics.mean(after), 2), "kept_interval": over_seeds(after), "seeds": len(after),
-        "by_seed": after,
+        "by_seed": after, **{key: trained(seeds, key) for key in ("trained_rows", "epochs", "learning_rate")},
     }  # fmt: skip
+
+
+def trained(seeds: dict[int, tuple[dict[str, Any], dict[str, Any]]], key: str) -> Any:
+    """What the manifest of a repair says of its training; the first seed's."""
+    repaired = next(iter(seeds.values()))[1]
+    return {**repaired.get("options", {}), **repaired.get("about", {})}.get(key)
 
 
 def claims(found: dict[str, dict[int, tuple[dict[str, Any], dict[str, Any]]]]) -> list[dict[str, Any]]:

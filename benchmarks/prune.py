@@ -3,9 +3,9 @@
     pip install --no-deps --target TP torch-pruning==1.6.1
     python -m benchmarks.prune --teacher MODEL --data DATA/sst2 [--torch-pruning TP] [--seeds 1 2 3] [--parts a b c d e]
 
-Purpose: the README's table of pruning and docs/pruning.svg. MODEL is a BERT fine-tuned on the data; every speed-up is
-relative to it, in ONNX Runtime at batch 1 and `--length` tokens unless said otherwise, on two threads. BERT-base's
-shape is timed at 128 tokens.
+Purpose: docs/results.md and docs/pruning.svg. MODEL is a BERT fine-tuned on the data; every speed-up is
+relative to it, in ONNX Runtime at batch 1 and `--length` tokens unless said otherwise, on `--threads` threads.
+BERT-base's shape is timed at 128 tokens.
 a  no training: fisher and mask tuning to 1.5x, timed by a bench of its own.
 b  one epoch of recovery towards the teacher's logits and states at 2x and 3x; beside it torch-pruning's magnitude, the
    same share of every layer's heads and neurons, as fast, and one epoch of plain fine-tuning on the labels.

@@ -1,4 +1,4 @@
-"""Write the README's tables from results/*.json, between markers that name the file and the columns.
+"""Write the tables of README.md and docs/results.md from results/*.json, between markers that name file and columns.
 
     python -m benchmarks.readme           rewrite
     python -m benchmarks.readme --check   only say whether it is up to date (exit code 1 when not)
@@ -17,19 +17,25 @@ from typing import Any
 from benchmarks.claims import RESULTS, number, read
 from benchmarks.show import measured
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
 _BLOCK = re.compile(r"(<!-- (rows|claims) ([\w-]+)(?:: ([^\n]*?))? -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def main() -> None:
-    """Rewrite the README, or check it."""
-    text = README.read_text(encoding="utf-8")
-    made = filled(text)
+    """Rewrite the pages, or check them."""
+    stale = [page for page in PAGES if page.read_text(encoding="utf-8") != made(page)]
     if "--check" in sys.argv[1:]:
-        sys.exit(0 if made == text else f"{README.name} is not what results/ say; run `make results`")
-    if made != text:
-        README.write_text(made, encoding="utf-8")
-        print(f"{README.name}: tables written anew")
+        names = " and ".join(page.name for page in stale)
+        sys.exit(f"{names}: not what results/ say; run `make results`" if stale else 0)
+    for page in stale:
+        page.write_text(made(page), encoding="utf-8")
+        print(f"{page.relative_to(ROOT)}: tables written anew")
+
+
+def made(page: Path) -> str:
+    """The page with its tables as the results say."""
+    return filled(page.read_text(encoding="utf-8"))
 
 
 def filled(text: str, folder: Path = RESULTS) -> str:

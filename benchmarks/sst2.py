@@ -2,10 +2,10 @@
 
     python -m benchmarks.sst2 --data DATA/sst2 --books DATA/novels --body MODEL [--seeds 1 2 3] [--out runs]
 
-Purpose: the README's table. Runs configs/recipes/sst2-half.yaml and sst2-tiny.yaml once per seed (the teacher and the
-general stage are shared, their seed is fixed) and measures speed with the first seed. Finished steps are skipped, so a
-broken run goes on. `--collect` only reads finished runs. Writes results/sst2.json. Accuracy is on dev, which picked
-the best evaluation of each training and nothing else.
+Purpose: the main table of docs/results.md. Runs configs/recipes/sst2-half.yaml and sst2-tiny.yaml once per seed (the
+teacher and the general stage are shared, their seed is fixed) and measures speed with the first seed. Finished steps
+are skipped, so a broken run goes on. `--collect` only reads finished runs. Writes results/sst2.json. Accuracy is on
+dev, which picked the best evaluation of each training and nothing else.
 """
 
 from __future__ import annotations

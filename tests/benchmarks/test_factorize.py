@@ -23,9 +23,13 @@ def manifests(before: int, after: int, start: float, repaired: float) -> tuple[d
 def test_the_recipe_is_valid(tmp_path: Path) -> None:
     """Prevents a benchmark that breaks at its first step, hours after it was started."""
     for model in ("--teacher", "--body"):
-        options = arguments(["--data", str(tmp_path), model, str(tmp_path), "--rows", "100"])
+        options = arguments(["--data", str(tmp_path), model, str(tmp_path), "--rows", "100", "narrow=50"])
         recipe = parse_recipe(yaml.safe_dump(recipe_of(options), sort_keys=False))
-        assert len(recipe.steps) == 1 + (model == "--body") + 2 * len(START)
+        assert len(recipe.steps) == 3 + (model == "--body") + 2 * len(START)
+        trained = {
+            name: one["distill"]["corpus"] for name, one in recipe_of(options)["steps"].items() if "distill" in one
+        }
+        assert trained.pop("narrow-repaired") == "$corpus-50" and set(trained.values()) == {"$corpus-100"}
 
 
 def test_claims_compare_the_smaller_with_the_larger() -> None:

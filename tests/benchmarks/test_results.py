@@ -1,4 +1,4 @@
-"""The results' contract: `met` follows from the interval, and the README says what the files say."""
+"""The results' contract: `met` follows from the interval, and the pages say what the files say."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.claims import claim, met, number, read, read_all
-from benchmarks.readme import README, filled
+from benchmarks.claims import RESULTS, claim, met, number, read, read_all
+from benchmarks.readme import PAGES, filled, made
 from benchmarks.show import heading, lines
 
 
@@ -98,7 +98,13 @@ def test_every_results_file_keeps_the_contract() -> None:
         assert found["seeds"], found["benchmark"]
 
 
-def test_the_readme_is_up_to_date() -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_pages_are_up_to_date(page: Path) -> None:
     """`make results` was forgotten after a benchmark."""
-    text = README.read_text(encoding="utf-8")
-    assert filled(text) == text
+    assert made(page) == page.read_text(encoding="utf-8")
+
+
+def test_every_result_is_shown() -> None:
+    """A benchmark whose outcome nobody sees, since no page names its file."""
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert [path.name for path in RESULTS.glob("*.json") if f"/{path.name}`" not in text] == []
