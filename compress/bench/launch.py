@@ -48,6 +48,28 @@ def rows_file(desk: Desk) -> Path:
     return path
 
 
+def start_all(desk: Desk) -> None:
+    """A new process for every living subject, in place of the one that it has; imports run side by side."""
+    for running in desk.alive():
+        if running.worker is not None:
+            running.worker.close()
+        running.worker = worker(desk, running)
+        with desk.watch(running):
+            running.worker.send("opening:imports", **importing(desk, running))
+    for running in desk.alive():
+        with desk.watch(running):
+            assert running.worker is not None
+            running.opened.update(running.worker.receive(allow=STARTING))
+
+
+def renew(desk: Desk) -> None:
+    """A new process with the model loaded for every living subject."""
+    start_all(desk)
+    for running in desk.alive():
+        with desk.watch(running):
+            running.call("opening:load", **loading(desk, running))
+
+
 def ask(desk: Desk, running: Running, function: str, allow: float = 0.0, **arguments: Any) -> Any:
     """`Running.call`, but a process that dies for lack of memory is started again and loaded.
 

@@ -53,6 +53,10 @@ class BenchOptions(Options):
         description="blocks into which that time is cut, interleaved across subjects; null: 20 to 100 for latency, by "
         "how long a request takes, and 10 for throughput",
     )
+    processes: Positive = Field(
+        3, description="fresh processes of each subject among which its latency is measured, one after the other: a "
+        "process is a few per cent faster or slower than the next for as long as it lives",
+    )  # fmt: skip
     fits: list[Annotated[str, AfterValidator(amount)]] = Field(
         default_factory=list, description="memory limits to run every subject under, such as 256MB; says yes or no"
     )

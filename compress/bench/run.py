@@ -11,7 +11,7 @@ from typing import Any
 from compress.bench.cores import quiet_cores
 from compress.bench.desk import Desk, Running, inputs_of
 from compress.bench.isolation import COMMAND
-from compress.bench.launch import STARTING, importing, loading, worker
+from compress.bench.launch import loading, start_all
 from compress.bench.machine import device_for, machine
 from compress.bench.options import BenchOptions
 from compress.bench.sources import Subject, names_of, subject
@@ -108,13 +108,7 @@ def _open_all(desk: Desk) -> None:
     """Start every process (imports side by side), then load one after the other, alone."""
     for running in desk.running:
         running.report.update(threads=desk.threads, device=desk.device)
-        running.worker = worker(desk, running)
-        with desk.watch(running):
-            running.worker.send("opening:imports", **importing(desk, running))
-    for running in desk.alive():
-        with desk.watch(running):
-            assert running.worker is not None
-            running.opened.update(running.worker.receive(allow=STARTING))
+    start_all(desk)
     with desk.reporter.progress("load", len(desk.alive())) as bar:
         for running in desk.alive():
             with desk.watch(running):

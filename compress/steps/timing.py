@@ -77,7 +77,7 @@ class BenchTimer:
         options = BenchOptions(
             split="train", batch_sizes=[self.target.batch], lengths=[] if length == "corpus" else [length],
             engine=self.target.engine, device="cpu", threads=self.target.threads, seconds=self.target.seconds,
-            probes=[Latency()],
+            probes=[Latency()], processes=1,
         )  # fmt: skip
         measures = bench_models(
             [str(folder / name) for name in every], self.opened.corpus.folder, options, names=every, seed=self.seed

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from compress.bench.probes.latency import Cell, block_seconds, result
+from types import SimpleNamespace
+from typing import Any
+
+from compress.bench.probes.latency import Cell, Goal, block_seconds, result
 
 
 def _cell(asked: int = 40) -> Cell:
@@ -43,3 +46,42 @@ def test_blocks_are_short_where_requests_are() -> None:
     assert block_seconds(2.0, None, slowest=0.006) == 0.024  # four requests
     assert block_seconds(2.0, None, slowest=0.140) == 0.1  # twenty blocks at least
     assert block_seconds(2.0, 10, slowest=0.001) == 0.2
+
+
+def _desk(processes: int, seconds: float = 1.0) -> Any:
+    """Two subjects that live, and what a goal reads of the options."""
+    names = [SimpleNamespace(name=name) for name in ("teacher", "student")]
+    return SimpleNamespace(
+        alive=lambda: names, reference=names[0], options=SimpleNamespace(seconds=seconds, processes=processes)
+    )
+
+
+def _measured(rounds: int, seconds: float = 0.01, calls: int = 4) -> Cell:
+    """So many equal rounds of both: what they say is known exactly."""
+    durations = {name: [[seconds] * calls] * rounds for name in ("teacher", "student")}
+    return Cell("corpus", 1, None, rounds=durations, per_request={"teacher": 0.01, "student": 0.01}, done=rounds)
+
+
+def test_every_process_gives_as_many_rounds() -> None:
+    """A number that is known well enough after the first process, and hides that the next one is slower."""
+    desk = _desk(processes=3)
+    assert not Goal(desk, _measured(5), 1 / 3).reached(5) and Goal(desk, _measured(6), 1 / 3).reached(6)
+    cell = _measured(10)
+    cell.by_process = [6]
+    assert not Goal(desk, cell, 2 / 3).reached(4)
+    cell = _measured(12)
+    cell.by_process = [6]
+    assert Goal(desk, cell, 2 / 3).reached(6)
+
+
+def test_a_process_ends_with_its_share_of_the_time() -> None:
+    """Three processes that each take the time of all; and slow requests of which none would be timed in the last."""
+    desk, cell = _desk(processes=3), _measured(2, seconds=0.1)
+    cell.rounds["student"] = [[0.1, 0.2, 0.1, 0.2], [0.3, 0.1, 0.1, 0.3]]
+    cell.by_process = [7]
+    assert not Goal(desk, cell, 2 / 3).reached(0) and Goal(desk, cell, 2 / 3).reached(1)
+    slow = _measured(1, seconds=5.0, calls=1)
+    assert not Goal(desk, slow, 1 / 3).reached(1)  # two samples a process, so that six bound a median in the end
+    assert Goal(desk, _measured(2, seconds=5.0, calls=1), 1 / 3).reached(2)
+    slow.per_request.clear()
+    assert Goal(desk, slow, 1 / 3).reached(0)  # nobody is left to be timed

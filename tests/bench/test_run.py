@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from compress.bench import isolation
 from compress.bench.options import BenchOptions
 from compress.bench.probes import quality
 from compress.bench.run import bench_models
@@ -17,7 +18,9 @@ from compress.core.errors import InputError, JobError
 from tests.bench.helpers import make_corpus, make_model
 
 ODD = (sys.executable, str(Path(__file__).with_name("odd_subject.py")))
-QUICK: dict[str, Any] = {"batch_sizes": [1, 2], "lengths": [8, 999], "seconds": 0.02, "rounds": 3, "threads": 1}
+QUICK: dict[str, Any] = {
+    "batch_sizes": [1, 2], "lengths": [8, 999], "seconds": 0.02, "rounds": 3, "threads": 1, "processes": 2,
+}  # fmt: skip
 SHORT: list[Any] = [
     {"load": {"starts": 1}}, {"throughput": {"largest": 4}},
     "memory", "latency", "energy", "size", "compute", "quality", "fits",
@@ -74,6 +77,23 @@ def test_a_process_that_memory_kills_is_started_again(measures: dict[str, Any]) 
     assert lines["corpus", 1]["p50"]["value"] > 0 and lines["grid", 1]["p50"]["value"] > 0
     assert lines["corpus", 2]["p50"]["why"].startswith("out of memory: its process was ended by SIGKILL")
     assert greedy["quality"]["values"]["accuracy"]["value"] == 1.0
+
+
+def test_latency_is_of_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ratio of two processes, one of which happens to lie better in memory for as long as it lives."""
+    seen: list[int] = []
+    start = isolation.Worker.__init__
+
+    def counted(self: isolation.Worker, *given: Any, **options: Any) -> None:
+        start(self, *given, **options)
+        seen.append(self.pid)
+
+    monkeypatch.setattr(isolation.Worker, "__init__", counted)
+    make_model(tmp_path / "one", ("bad", "good"), 1.0)
+    options = BenchOptions(**{**QUICK, "batch_sizes": [1], "lengths": [], "processes": 3}, probes=["latency"])
+    found = bench_models([str(tmp_path / "one")], make_corpus(tmp_path / "corpus"), options)
+    assert len(set(seen)) == 3
+    assert len(found["subjects"][0]["latency"][0]["rounds"]) >= 3
 
 
 def test_the_search_for_the_best_batch(measures: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from compress.bench.isolation import RequestError
-from compress.bench.launch import ask
+from compress.bench.launch import ask, renew
 from compress.bench.measures import absent, measure
 from compress.bench.probes.base import PROBES, Probe
 from compress.bench.statistics import (
@@ -42,7 +42,8 @@ STEPS_OF_BAR = 10
 class Cell:
     """One combination of mix, batch and length, and each subject's durations in seconds, round by round.
 
-    on_device: the same requests by the events of a CUDA device; empty on the CPU.
+    on_device: the same requests by the events of a CUDA device; empty on the CPU. rows: the texts of each request;
+    done: rounds so far; by_process: those of each process that has finished.
     """
 
     mix: str
@@ -53,8 +54,11 @@ class Cell:
     padding: dict[str, float] = field(default_factory=dict)
     on_device: dict[str, list[list[float]]] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
+    rows: list[list[int]] = field(default_factory=list)
     requests: int = 0
     asked: int = 0
+    done: int = 0
+    by_process: list[int] = field(default_factory=list)
 
     @property
     def label(self) -> str:
@@ -70,6 +74,9 @@ class Cell:
 class Latency(Probe):
     """Request latency p50 and p90, throughput and the ratio to the reference, in rounds interleaved across subjects.
 
+    The rounds are shared out among several processes of each subject (Kalibera and Jones 2013, "Rigorous benchmarking
+    in reasonable time"): how a process lies in memory makes it a few per cent faster or slower for as long as it lives.
+
     `mix: corpus` times `predict` from text to answer on the corpus's own texts with their padding; `mix: grid` times
     the engine alone on ids made before, from corpus text joined and cut to the exact length. Rounds of all subjects
     take the same requests in random subject order, so that drift of the machine hits all alike. On CUDA every request
@@ -84,11 +91,14 @@ class Latency(Probe):
         for running in desk.running:
             running.report["latency"] = []
         began, worked = time.perf_counter(), time.process_time()
-        with desk.reporter.progress("latency", len(cells) * STEPS_OF_BAR) as bar:
-            for cell in cells:
-                self._cell(desk, cell, bar)
-                for running in desk.alive():
-                    running.report["latency"].append(result(cell, running.name, desk.reference.name))
+        with desk.reporter.progress("latency", len(cells) * desk.options.processes * STEPS_OF_BAR) as bar:
+            for process in range(desk.options.processes):
+                if process:
+                    renew(desk)
+                for cell in cells:
+                    self._cell(desk, cell, process, bar)
+        for running in desk.alive():
+            running.report["latency"] = [result(cell, running.name, desk.reference.name) for cell in cells]
         share = (time.process_time() - worked) / max(time.perf_counter() - began, 1e-9)
         desk.harness["parent_cpu_share"] = round(share, 5)
 
@@ -96,37 +106,39 @@ class Latency(Probe):
         """No latency for a subject that failed."""
         running.report.setdefault("latency", [])
 
-    def _cell(self, desk: Desk, cell: Cell, bar: Progress) -> None:
+    def _cell(self, desk: Desk, cell: Cell, process: int, bar: Progress) -> None:
+        """The rounds of one cell in one process of each subject, which is as far as its share of the time goes."""
         self._prepare(desk, cell)
         slowest = max(cell.per_request.values(), default=0.0)
         block = block_seconds(desk.options.seconds, desk.options.rounds, slowest)
-        planned = desk.options.seconds / block
+        planned = desk.options.seconds / block / desk.options.processes
         count = int(min(max(block / slowest, 1), MOST_PER_ROUND, cell.requests)) if slowest else 1
+        goal = Goal(desk, cell, (process + 1) / desk.options.processes)
         done = shown = 0
-        stride = max(
-            int(planned / FEWEST_BLOCKS), 1
-        )  # the bootstrap must not become work that is done beside the timing
-        while cell.per_request and (done % stride or not self._finished(desk, cell, done)):
+        # The bootstrap must not become work that is done beside the timing.
+        stride = max(int(planned * desk.options.processes / FEWEST_BLOCKS), 1)
+        while cell.per_request and (done % stride or not goal.reached(done)):
             for running in desk.shuffled():
                 if running.name in cell.per_request:
                     with desk.watch(running):
-                        _round(desk, running, cell, done * count, count, block)
+                        _round(desk, running, cell, cell.done * count, count, block)
             done += 1
-            cell.asked = min(done * count, cell.requests)
+            cell.done += 1
+            cell.asked = min(cell.done * count, cell.requests)
             reached = min(int(STEPS_OF_BAR * done / planned), STEPS_OF_BAR)
             bar.advance(reached - shown, cell.label)
             shown = reached
+        cell.by_process.append(done)
         bar.advance(STEPS_OF_BAR - shown, cell.label)
 
     def _prepare(self, desk: Desk, cell: Cell) -> None:
-        if cell.mix == "corpus":
-            count = MOST_REQUESTS if cell.batch == 1 else MOST_PER_ROUND
-            rows = corpus_requests(desk.inputs, cell.batch, count, desk.chance)
-        else:
-            rows = grid_requests(len(desk.inputs), cell.batch, GRID_REQUESTS, desk.chance)
-        cell.requests = len(rows)
+        """Have every subject warm up, but those that refused the cell in an earlier process."""
+        rows = cell.rows or self._rows(desk, cell)
+        cell.rows, cell.requests, cell.per_request = rows, len(rows), {}
         seconds = desk.options.seconds / 4
         for running in desk.shuffled():
+            if running.name in cell.faults:
+                continue
             with desk.watch(running):
                 try:
                     made = ask(
@@ -134,22 +146,43 @@ class Latency(Probe):
                         seconds=seconds, cores=desk.cores,
                     )  # fmt: skip
                 except RequestError as error:
-                    cell.faults[running.name] = str(error)
+                    _refused(cell, running.name, error)
                     continue
                 cell.per_request[running.name] = made["per_request"]
                 cell.padding[running.name] = made["padding_share"]
 
-    def _finished(self, desk: Desk, cell: Cell, done: int) -> bool:
-        names = [running.name for running in desk.alive() if running.name in cell.per_request]
+    def _rows(self, desk: Desk, cell: Cell) -> list[list[int]]:
+        if cell.mix == "corpus":
+            count = MOST_REQUESTS if cell.batch == 1 else MOST_PER_ROUND
+            return corpus_requests(desk.inputs, cell.batch, count, desk.chance)
+        return grid_requests(len(desk.inputs), cell.batch, GRID_REQUESTS, desk.chance)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """When a cell has enough rounds in the processes so far. share: of its time, up to the end of this process."""
+
+    desk: Desk
+    cell: Cell
+    share: float
+
+    def reached(self, done: int) -> bool:
+        """After `done` rounds in this process: the time is spent, or the numbers are known well enough.
+
+        Every process gives as many rounds as the first, so that none counts for more, unless its time is up.
+        """
+        cell, seconds = self.cell, self.desk.options.seconds * self.share
+        names = [running.name for running in self.desk.alive() if running.name in cell.per_request]
         if not names:
             return True
-        if done < FEWEST_ROUNDS:
+        if done < 1 or cell.done < FEWEST_ROUNDS * self.share:
             return False
         spent = max(sum(map(sum, cell.rounds.get(name, []))) for name in names)
         samples = min(sum(map(len, cell.rounds.get(name, []))) for name in names)
-        if spent >= desk.options.seconds and samples >= FEWEST_SAMPLES:
+        if spent >= seconds and samples >= FEWEST_SAMPLES * self.share:
             return True
-        return done >= ROUNDS_TO_STOP and all(_precise(cell, name, desk.reference.name) for name in names)
+        least = cell.by_process[0] if cell.by_process else ROUNDS_TO_STOP
+        return done >= least and all(_precise(cell, name, self.desk.reference.name) for name in names)
 
 
 def block_seconds(seconds: float, rounds: int | None, slowest: float) -> float:
@@ -208,14 +241,19 @@ def _round(desk: Desk, running: Running, cell: Cell, start: int, count: int, sec
     try:
         made = ask(desk, running, "timing:block", allow, start=start, count=count, seconds=seconds)
     except RequestError as error:
-        cell.faults[running.name] = str(error)
-        del cell.per_request[running.name]
-        cell.rounds.pop(running.name, None)
-        cell.on_device.pop(running.name, None)
+        _refused(cell, running.name, error)
         return
     cell.rounds.setdefault(running.name, []).append(made["durations"])
     if "device" in made:
         cell.on_device.setdefault(running.name, []).append(made["device"])
+
+
+def _refused(cell: Cell, name: str, error: RequestError) -> None:
+    """The cell is blank for this subject, with what it has measured of it so far."""
+    cell.faults[name] = str(error)
+    cell.per_request.pop(name, None)
+    cell.rounds.pop(name, None)
+    cell.on_device.pop(name, None)
 
 
 def _on_device(rounds: list[list[float]]) -> dict[str, Any]:
