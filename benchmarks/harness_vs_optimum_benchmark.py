@@ -5,8 +5,9 @@
 
 Purpose: what `compress bench` is worth where a machine is not quiet. Two BERTs with random weights (4 and 2 layers of
 width 256), batch 1, 64 tokens, float32, eager torch; each harness reports how much faster the second is than the
-first, `--repeats` times, on a quiet machine and beside a process that burns one core. About 18 minutes on two cores
-that nothing else uses. Writes results/harness_vs_optimum_benchmark.json when it ran 10 times.
+first, `--repeats` times, on a quiet machine and beside a process that burns one core. About 20 minutes on two cores
+that nothing else uses. Repetitions are kept in the `--out` folder, and with more `--repeats` it goes on from them:
+empty it after a change of either harness. Writes results/harness_vs_optimum_benchmark.json when it ran 10 times.
 
 optimum-benchmark 0.6.0 does not import with the transformers that this project pins (`SpecialTokensMixin` is gone from
 5.23), hence an environment of its own, with the same torch (its CPU build: see constraints.txt) and transformers 4.57.
@@ -14,11 +15,11 @@ optimum-benchmark 0.6.0 does not import with the transformers that this project 
 What each is given: the same folders, the same torch, the same number of threads (for all pools, also by
 OMP_NUM_THREADS), the same seconds of timing for each model and repetition, new processes for each repetition, random
 order between the harnesses within each repetition, its own defaults otherwise: its own warm-up (10 calls there; until
-stable, at most a quarter of the seconds, here) and its own inputs of that shape (random ids there, corpus text here;
-dense matrices take as long for any id). optimum-benchmark is run in both of its ways, as a process
-for each model, which is its default, and inline, both models in one process; it is then judged by whichever wanders
-less. Of what it prints the median is taken, which wanders less than its mean. This harness stops early when its
-interval is narrow, and is given nothing for it.
+stable, at most a quarter of the seconds, here), its own processes (one of each model there, three that share the
+seconds here) and its own inputs of that shape (random ids there, corpus text here; dense matrices take as long for any
+id). optimum-benchmark is run in both of its ways, as a process for each model, which is its default, and inline, both
+models in one process; it is then judged by whichever wanders less. Of what it prints the median is taken, which wanders
+less than its mean. This harness stops early when its interval is narrow, and is given nothing for it.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ OURS, PROCESS, INLINE = "stillroom", "optimum-benchmark, a process each", "optim
 LAUNCHERS = {PROCESS: "process", INLINE: "inline"}
 NAMES = {False: "quiet", True: "beside a busy process"}
 LENGTH = 64
+KEPT = "repetitions.jsonl"
 PROMISED, DRAWS = 10, 2000
 Row = dict[str, Any]
 
@@ -62,18 +64,21 @@ def main() -> None:
         **{name: lambda _, way=way: theirs(folders, options, way) for name, way in LAUNCHERS.items()},  # type: ignore[misc]
     }
     chance = random.Random(SEED)
-    rows: list[Row] = []
-    began = time.perf_counter()
+    rows = before(options.out)
+    done = {(row["harness"], row["condition"], row["repeat"]) for row in rows}
     for repeat in range(options.repeats):
         for busy in (False, True):
             for name in chance.sample(list(harnesses), len(harnesses)):
+                if (name, NAMES[busy], repeat) in done:
+                    continue
                 with neighbour(busy):
                     started = time.perf_counter()
                     found = harnesses[name](SEED + repeat)
                 made = {"harness": name, "condition": NAMES[busy], "repeat": repeat, **found}
                 rows.append({**made, "seconds": round(time.perf_counter() - started, 1)})
                 print(json.dumps(rows[-1]), flush=True)
-    print(f"{time.perf_counter() - began:.0f} s")
+                with (options.out / KEPT).open("a", encoding="utf-8") as stream:
+                    stream.write(json.dumps(rows[-1]) + "\n")
     summary, found_claims = summaries(rows), claims(rows)
     for line in [*summary, *found_claims]:
         print(json.dumps(line))
@@ -82,6 +87,12 @@ def main() -> None:
         seeds = range(SEED, SEED + options.repeats)
         path = record("harness_vs_optimum_benchmark", seeds, [*summary, *rows], found_claims, machine)
         print(path.relative_to(ROOT))
+
+
+def before(out: Path) -> list[Row]:
+    """The repetitions that an earlier run left, also one that was broken off."""
+    path = out / KEPT
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
 
 
 def arguments() -> argparse.Namespace:

@@ -78,3 +78,10 @@ def test_a_spread_of_nothing_is_no_claim_met() -> None:
     rows = [row for condition in harnesses.NAMES.values() for harness in (harnesses.OURS, *harnesses.LAUNCHERS)
             for row in _repeats(harness, condition, [2.0])]  # fmt: skip
     assert [(one["value"], one["met"]) for one in harnesses.claims(rows)] == [(None, False)] * 2
+
+
+def test_repetitions_are_kept(tmp_path: Path) -> None:
+    """Twenty quiet minutes lost to a broken run; a cut-off one that starts with an empty list is taken as none."""
+    assert harnesses.before(tmp_path) == []
+    (tmp_path / harnesses.KEPT).write_text('{"repeat": 0, "ratio": 2.0}\n{"repeat": 1, "ratio": 2.1}\n')
+    assert [row["repeat"] for row in harnesses.before(tmp_path)] == [0, 1]
