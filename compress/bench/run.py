@@ -48,7 +48,7 @@ def bench_models(
     opened = Corpus.open(corpus)
     with tempfile.TemporaryDirectory(prefix="bench-") as work:
         desk = _desk(subjects, opened, options, seed, Path(work), reporter, command)
-        environment = machine()
+        environment = {**machine(), "bound_to": desk.cores}
         try:
             _open_all(desk)
             for probe in sorted(options.probes, key=lambda probe: probe.order):
@@ -88,7 +88,7 @@ def _desk(
     bound = quiet_cores(threads) if device == "cpu" else []
     return Desk(
         options, task, corpus.labels, split, rows, [inputs_of(row) for row in rows], running, device, threads, work,
-        reporter, chance, command, {"bound_to": bound}, bound,
+        reporter, chance, command, cores=bound,
     )  # fmt: skip
 
 

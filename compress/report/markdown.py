@@ -41,7 +41,17 @@ def machine_line(environment: Mapping[str, Any]) -> str:
     flags = ", ".join(flag for flag in environment.get("cpu_flags") or [] if "vnni" in flag or "amx" in flag)
     cores = f"{environment['cores']} cores" if environment.get("cores") else ""
     gpu = ", ".join(map(str, environment.get("gpu") or []))
-    parts = [environment.get("cpu") or "", cores, flags, gpu, *shown, f"Python {environment.get('python', '?')}"]
+    bound = ", ".join(map(str, environment.get("bound_to") or []))
+    threads = f"threads bound to CPUs {bound}" if bound else ""
+    parts = [
+        environment.get("cpu") or "",
+        cores,
+        threads,
+        flags,
+        gpu,
+        *shown,
+        f"Python {environment.get('python', '?')}",
+    ]
     return " · ".join(str(part) for part in parts if part)
 
 

@@ -194,6 +194,7 @@ def test_the_result_is_plain_json_with_its_machine(measures: dict[str, Any]) -> 
     assert measures["reference"] == "teacher" and measures["environment"]["cores"] >= 1
     teacher = _subject(measures, "teacher")
     assert teacher["threads"] == 1 and teacher["affinity"] and teacher["device"] == "cpu"
+    assert measures["environment"]["bound_to"] == []  # one thread is left free
     assert teacher["latency"][0]["ratio"]["value"] == 1.0
 
 

@@ -20,10 +20,10 @@ from compress.report.collect import collect
 from compress.report.figures.place import Dot, place_labels
 from compress.report.html import html, sections
 from compress.report.longform import COLUMNS
-from compress.report.markdown import markdown
+from compress.report.markdown import machine_line, markdown
 from compress.report.render import write_report
 from compress.report.tables import main_table
-from tests.report.made_up import measure, measures, subject, write_run, write_step
+from tests.report.made_up import ENVIRONMENT, measure, measures, subject, write_run, write_step
 from tests.report.made_up_full import full_report
 
 Paths = dict[str, Path]
@@ -219,6 +219,12 @@ def test_markdown_leads_with_what_a_reviewer_asks(whole: Paths) -> None:
     width = {name: {line.count("|") for line in block.splitlines() if line.startswith("|")}
              for name, block in enumerate(whole["md"].read_text().split("\n\n"))}  # fmt: skip
     assert all(len(bars) <= 1 for bars in width.values())
+
+
+def test_the_machine_says_where_threads_were_bound() -> None:
+    """A reader who cannot tell whether two threads met on one core."""
+    assert "2 cores · threads bound to CPUs 0, 1" in machine_line({**ENVIRONMENT, "bound_to": [0, 1]})
+    assert "bound" not in machine_line({**ENVIRONMENT, "bound_to": []}) + machine_line(ENVIRONMENT)
 
 
 def test_markdown_without_models() -> None:
