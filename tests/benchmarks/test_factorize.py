@@ -34,7 +34,7 @@ def test_the_recipe_is_valid(tmp_path: Path) -> None:
 
 def test_claims_compare_the_smaller_with_the_larger() -> None:
     """Prevents a ratio the wrong way round, a share of the wrong model, and a start that was not run but is met."""
-    found = {"narrow": {seed: manifests(300, 100, 0.4, 0.8) for seed in (1, 2, 3)}, "shared-average": {}}
+    found = {"narrow": {seed: manifests(300, 100, 0.4, 0.8) for seed in (1, 2, 3)}, "shared-anchor": {}}
     seeds, fewer, share, *rest = claims(found)
     assert (seeds["name"], seeds["value"], seeds["met"]) == ("seeds", 0, False)
     assert (fewer["value"], fewer["met"], share["value"], share["met"]) == (3.0, True, 100.0, True)
