@@ -76,7 +76,7 @@ def label_cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> Ten
 
 
 def mean_of_known(terms: Tensor, known: Tensor) -> Tensor:
-    """Mean of `terms` where `known`; 0, with a gradient path, where nothing is (a batch of unlabelled rows)."""
+    """Mean of `terms` where `known`; 0, with a gradient path, where nothing is (a batch of unlabelled rows, say)."""
     return terms.where(known, 0.0).sum() / known.sum().clamp(min=1)
 
 
