@@ -85,7 +85,7 @@ def same_outputs(student: Tensor, teacher: Tensor) -> None:
     if student.shape != teacher.shape:
         raise InputError(
             f"the student has {student.shape[-1]} outputs and the teacher {teacher.shape[-1]}; "
-            f"both need the same labels (or vocabulary) in the same order"
+            f"both need the same labels (or vocabulary) in the same order; embeddings of two widths: embedding_mse"
         )
 
 
