@@ -82,13 +82,13 @@ def check_outputs(losses: Sequence[Loss], output: str) -> None:
         if loss.outputs and output in _OUTPUTS and output not in loss.outputs:
             what, by_labels, by_teacher = _OUTPUTS[output]
             raise InputError(
-                f"{loss.registered_name}: is for outputs that are {_listed(loss.outputs)}, and this task's are {what}; "
+                f"{loss.registered_name}: is for {_listed(loss.outputs)}, and this task has {what}; "
                 f"use {by_teacher if loss.needs_teacher else by_labels}"
             )
 
 
 def _listed(outputs: frozenset[str]) -> str:
-    return " or ".join(_OUTPUTS[name][0] for name in _OUTPUTS if name in outputs)
+    return ", ".join(_OUTPUTS[name][0] for name in _OUTPUTS if name in outputs)
 
 
 def check_rows(losses: Sequence[Loss], task: Task) -> None:

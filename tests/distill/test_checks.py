@@ -36,7 +36,7 @@ def test_a_loss_on_other_outputs_is_refused(output: str, loss: Loss, instead: st
     """Prevents labels that compete in a softmax, a yes or no of each place of a text with padding in the mean, and
     advice that goes in a circle: hard_ce to hard_mse to hard_ce.
     """
-    with pytest.raises(InputError, match=rf"^{loss.registered_name}: is for outputs .*; use {instead}$"):
+    with pytest.raises(InputError, match=rf"^{loss.registered_name}: is for .*, and this task has .*; use {instead}$"):
         check_outputs([LogitsMSE(), loss], output)
     for name in instead.split(" or "):
         check_outputs([LOSSES.get(name)()], output)
