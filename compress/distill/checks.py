@@ -13,6 +13,14 @@ from compress.tasks.base import Task
 from compress.tasks.features import Feature
 
 _UNNAMED = re.compile(r"^LABEL_\d+$")
+_OUTPUTS = {  # what a task's outputs are, and the loss on labels and on a teacher that is for them
+    "classes": ("classes", "hard_ce", "logits_kl"),
+    "labels": ("labels with a yes or no each", "hard_bce", "logits_bce or logits_mse"),
+    "value": ("one output, a value", "hard_mse", "logits_mse"),
+    "span": ("places in a text", "hard_ce", "logits_kl"),
+    "vector": ("embeddings", "hard_cosine or hard_contrastive", "embedding_mse or embedding_cosine"),
+    "vocabulary": ("tokens of a vocabulary", "hard_ce", "logits_kl"),
+}
 _PAIRS = {
     "": "no pairs of texts to embed (the task embed with `text_pair`)",
     "scores": "pairs with a score (the task embed with `text_pair` and `target`; loss: hard_cosine)",
@@ -65,11 +73,22 @@ def check_quality(score: float, chance: float, metric: str, source: str) -> None
 
 
 def check_outputs(losses: Sequence[Loss], output: str) -> None:
-    """Raises InputError for a softmax over outputs that are no distribution: labels of their own, an embedding."""
-    wrong = [loss.registered_name for loss in losses if loss.over_classes]
-    if wrong and output in ("labels", "vector"):
-        instead = "logits_bce or logits_mse" if output == "labels" else "embedding_mse or embedding_cosine"
-        raise InputError(f"{wrong[0]}: this task's outputs are no distribution over classes; use {instead}")
+    """Raises InputError, with the loss to use, for one that takes the outputs for what they are not.
+
+    A softmax over labels that are questions of their own, a yes or no of each place of a text (whose mean would count
+    padding), a class where there is a score.
+    """
+    for loss in losses:
+        if loss.outputs and output in _OUTPUTS and output not in loss.outputs:
+            what, by_labels, by_teacher = _OUTPUTS[output]
+            raise InputError(
+                f"{loss.registered_name}: is for {_listed(loss.outputs)}, and this task has {what}; "
+                f"use {by_teacher if loss.needs_teacher else by_labels}"
+            )
+
+
+def _listed(outputs: frozenset[str]) -> str:
+    return ", ".join(_OUTPUTS[name][0] for name in _OUTPUTS if name in outputs)
 
 
 def check_rows(losses: Sequence[Loss], task: Task) -> None:

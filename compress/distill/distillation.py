@@ -99,8 +99,9 @@ class Distillation:
 
     def score(self, model: PreTrainedModel, split: str) -> tuple[dict[str, float], float]:
         """Metrics of a model on a split in float32, and the main metric of the best constant answer."""
+        features = self._dev if split == "dev" else self.features(split)
         logits, labels = collect(
-            model, self.features(split), self.collate, self.task.flatten, read=self.task.read, by_row=self.task.by_row,
+            model, features, self.collate, self.task.flatten, read=self.task.read, by_row=self.task.by_row,
             batch_size=2 * self.options.batch_size, device=self.device, precision="fp32",
         )  # fmt: skip
         return self.task.score(logits, labels, self.corpus.labels), self.task.chance(labels)
@@ -178,6 +179,11 @@ class Distillation:
             self.reporter,
         )  # fmt: skip
         return ThriftyTeacher(live, mode, setting)
+
+    @cached_property
+    def _dev(self) -> list[Feature]:
+        """The rows that every evaluation looks at, tokenized once."""
+        return self.features("dev")
 
     @cached_property
     def _heard(self) -> list[Feature]:

@@ -22,6 +22,7 @@ from compress.core.reporter import Reporter
 from compress.core.trace import Trace
 from compress.distill.stored import StoredTeacher
 from compress.distill.teacher import LiveTeacher, Teacher
+from compress.signals.arrays import BeyondFormatError
 from compress.signals.keep import PARTS, Kept
 from compress.signals.maker import Look, Maker, draws, identity_of, probe
 from compress.signals.origin import Origin
@@ -88,7 +89,9 @@ class ThriftyTeacher(Teacher):
         self._inner: Teacher = live
 
     def want(self, wanted: Wanted) -> None:
-        """Decide, and run the teacher over the rows once when that is cheaper. Raises JobError when that fails."""
+        """Decide, and run the teacher over the rows once when that is cheaper. Raises JobError when that fails, but for
+        states beyond fp16 where nobody asked for a store: then the teacher is run for every batch after all.
+        """
         self.live.want(wanted)
         kept = Kept(wanted)
         mine = self._recalled(kept) or self._decided(kept)
@@ -98,8 +101,10 @@ class ThriftyTeacher(Teacher):
         self._write_note(kept)
         if self.decision.mode == "stored":
             began = time.perf_counter()
-            self._inner = StoredTeacher(self._label(kept), live=self.live, name="the stored signals")
-            self._inner.want(wanted)
+            signals = self._stored(kept)
+            if signals is not None:
+                self._inner = StoredTeacher(signals, live=self.live, name="the stored signals")
+                self._inner.want(wanted)
             self.labelling_seconds = time.perf_counter() - began
 
     def trace(self, batch: Mapping[str, Tensor]) -> Trace:
@@ -131,6 +136,23 @@ class ThriftyTeacher(Teacher):
             folder, setting.origin, kept, look, setting.collate, form, ranks=Ranks.of(),
             reporter=setting.reporter,
         )  # fmt: skip
+
+    def _stored(self, kept: Kept) -> Signals | None:
+        """The store; None where `auto` chose it and a row shows that fp16 does not hold it: the probe saw two only."""
+        why = ""
+        signals: Signals | None = None
+        try:
+            signals = self._label(kept)
+        except BeyondFormatError as error:
+            if self.asked != "auto":
+                raise
+            why = str(error)
+        if self.asked == "auto" and join().total([float(bool(why))])[0]:
+            self.decision = replace(self.decision, mode="live", why=why or "fp16 does not hold what it says")
+            self._write_note(kept)
+            self.setting.reporter.warn(f"teacher: live after all ({self.decision.why})")
+            return None
+        return signals
 
     def _label(self, kept: Kept) -> Signals:
         maker = self._maker(kept)

@@ -11,6 +11,7 @@ from compress.core.errors import InputError
 from compress.core.layer_maps import LayerMap, all_pairs, layer_pairs
 from compress.core.trace import Trace
 from compress.losses.base import LOSSES, Loss, required
+from compress.losses.layers import same_tokens
 from compress.losses.soft_maps import compare_softly
 
 
@@ -29,8 +30,11 @@ class AttentionMSE(Loss):
     map: LayerMap = "uniform"
 
     def __call__(self, student: Trace, teacher: Trace | None) -> Tensor:
-        """Scalar over scores `[b, h, s, s]`. Raises InputError for a layer without attention, or an empty mask."""
+        """Scalar over scores `[b, h, s, s]`. Raises InputError for a layer without attention, unequal tokens, or an
+        empty mask.
+        """
         teacher = required(teacher, "teacher")
+        same_tokens(student.mask, teacher.mask)
         if self.soft_map:
             return self._softly(student, teacher)[0]
         pairs = self.pairs(student.depth, teacher.depth)

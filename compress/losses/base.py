@@ -25,7 +25,7 @@ class Loss(Options):
     least_rows: the fewest texts in a batch that the term is defined for.
     soft_maps: whether its `map` may weigh all teacher layers (`attention`, `transport`). Its `pairs` then gives every
     pair, so that all layers are captured, and `map_weights` tells the weights that two traces get.
-    over_classes: whether it takes the outputs for a distribution over classes, by a softmax.
+    outputs: the kinds of a task's outputs (`Task.output`) that it is for; empty for any.
     of_pairs: what the rows must be whose embeddings it compares pair by pair, `Task.pairs`; empty for all others.
     takes_largest: whether the teacher's largest logits and the mass of the rest are enough for it.
     """
@@ -34,7 +34,7 @@ class Loss(Options):
     needs_labels: ClassVar[bool] = False
     skips_unlabelled: ClassVar[bool] = False
     takes_largest: ClassVar[bool] = False
-    over_classes: ClassVar[bool] = False
+    outputs: ClassVar[frozenset[str]] = frozenset()
     of_pairs: ClassVar[Literal["", "scores", "positives"]] = ""
     paper: ClassVar[str] = ""
     projects: ClassVar[bool] = False
@@ -78,6 +78,7 @@ class Loss(Options):
         return self
 
 
+DISTRIBUTIONS = frozenset({"classes", "span", "vocabulary"})  # outputs that a softmax turns into one
 LOSSES: Catalogue[Loss] = Catalogue("loss", "losses", ("compress.losses",))
 
 

@@ -25,6 +25,7 @@ class HardBCE(Loss):
     needs_teacher: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = True
     skips_unlabelled: ClassVar[bool] = True
+    outputs: ClassVar[frozenset[str]] = frozenset({"labels"})
 
     def __call__(self, student: Trace, teacher: Trace | None = None) -> Tensor:
         """Scalar. Raises InputError for labels that are not `[b, c]`."""

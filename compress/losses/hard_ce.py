@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from compress.core.trace import Trace
-from compress.losses.base import LOSSES, Loss
+from compress.losses.base import DISTRIBUTIONS, LOSSES, Loss
 from compress.losses.outputs import UNLABELLED, class_labels, class_logits, label_cross_entropy, mean_of_known
 
 
@@ -27,6 +27,7 @@ class HardCE(Loss):
     needs_teacher: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = True
     skips_unlabelled: ClassVar[bool] = True
+    outputs: ClassVar[frozenset[str]] = DISTRIBUTIONS
 
     smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes; 0.1 is usual")
 

@@ -24,6 +24,7 @@ class HardMSE(Loss):
     needs_teacher: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = True
     skips_unlabelled: ClassVar[bool] = True
+    outputs: ClassVar[frozenset[str]] = frozenset({"value"})
 
     def __call__(self, student: Trace, teacher: Trace | None = None) -> Tensor:
         """Scalar. Raises InputError for a head with several outputs."""

@@ -24,6 +24,7 @@ class LogitsBCE(Loss):
 
     needs: ClassVar[frozenset[str]] = frozenset({"logits"})
     paper: ClassVar[str] = "Yang et al. 2023, arXiv 2308.06453"
+    outputs: ClassVar[frozenset[str]] = frozenset({"labels", "classes"})
 
     temperature: float = Field(1.0, gt=0, le=1000, description="softens both probabilities; 1 to 4 is usual")
 

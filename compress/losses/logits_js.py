@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from compress.core.trace import Trace
-from compress.losses.base import LOSSES, Loss, required
+from compress.losses.base import DISTRIBUTIONS, LOSSES, Loss, required
 from compress.losses.outputs import class_logits, log_probabilities, same_outputs
 
 
@@ -27,7 +27,7 @@ class LogitsJS(Loss):
 
     needs: ClassVar[frozenset[str]] = frozenset({"logits"})
     paper: ClassVar[str] = "Agarwal et al. 2024, arXiv 2306.13649; Lin 1991, doi 10.1109/18.61115"
-    over_classes: ClassVar[bool] = True
+    outputs: ClassVar[frozenset[str]] = DISTRIBUTIONS
 
     temperature: float = Field(1.0, gt=0, le=1000, description="softens both distributions")
     beta: float = Field(0.5, gt=0, lt=1, description="the teacher's share of the mixture m")

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from compress.core.trace import Trace
-from compress.losses.base import LOSSES, Loss, required
+from compress.losses.base import DISTRIBUTIONS, LOSSES, Loss, required
 from compress.losses.outputs import class_logits, log_probabilities, same_outputs
 
 
@@ -25,7 +25,7 @@ class LogitsKL(Loss):
     needs: ClassVar[frozenset[str]] = frozenset({"logits"})
     takes_largest: ClassVar[bool] = True
     paper: ClassVar[str] = "Hinton, Vinyals, Dean 2015, arXiv 1503.02531"
-    over_classes: ClassVar[bool] = True
+    outputs: ClassVar[frozenset[str]] = DISTRIBUTIONS
 
     temperature: float = Field(2.0, gt=0, le=1000, description="softens both distributions; 1 to 8 is usual")
 

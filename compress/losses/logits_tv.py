@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from compress.core.trace import Trace
-from compress.losses.base import LOSSES, Loss, required
+from compress.losses.base import DISTRIBUTIONS, LOSSES, Loss, required
 from compress.losses.outputs import class_logits, log_probabilities, same_outputs
 
 
@@ -23,7 +23,7 @@ class LogitsTV(Loss):
 
     needs: ClassVar[frozenset[str]] = frozenset({"logits"})
     paper: ClassVar[str] = "Wen et al. 2023, arXiv 2307.15190"
-    over_classes: ClassVar[bool] = True
+    outputs: ClassVar[frozenset[str]] = DISTRIBUTIONS
 
     temperature: float = Field(1.0, gt=0, le=1000, description="softens both distributions")
 

@@ -76,7 +76,7 @@ def label_cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> Ten
 
 
 def mean_of_known(terms: Tensor, known: Tensor) -> Tensor:
-    """Mean of `terms` where `known`; 0, with a gradient path, where nothing is (a batch of unlabelled rows)."""
+    """Mean of `terms` where `known`; 0, with a gradient path, where nothing is (a batch of unlabelled rows, say)."""
     return terms.where(known, 0.0).sum() / known.sum().clamp(min=1)
 
 
@@ -85,7 +85,7 @@ def same_outputs(student: Tensor, teacher: Tensor) -> None:
     if student.shape != teacher.shape:
         raise InputError(
             f"the student has {student.shape[-1]} outputs and the teacher {teacher.shape[-1]}; "
-            f"both need the same labels (or vocabulary) in the same order"
+            f"both need the same labels (or vocabulary) in the same order; embeddings of two widths: embedding_mse"
         )
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from compress.core.trace import Trace
-from compress.losses.base import LOSSES, Loss, required
+from compress.losses.base import DISTRIBUTIONS, LOSSES, Loss, required
 from compress.losses.outputs import (
     UNLABELLED,
     class_labels,
@@ -36,7 +36,7 @@ class SoftCE(Loss):
     needs_labels: ClassVar[bool] = True
     skips_unlabelled: ClassVar[bool] = True
     paper: ClassVar[str] = "Hinton, Vinyals, Dean 2015, arXiv 1503.02531; Szegedy et al. 2016, arXiv 1512.00567"
-    over_classes: ClassVar[bool] = True
+    outputs: ClassVar[frozenset[str]] = DISTRIBUTIONS
 
     alpha: float = Field(0.5, gt=0, le=1, description="the teacher's share a of the target; the label has the rest")
     temperature: float = Field(1.0, gt=0, le=1000, description="T, softens the teacher's part on both sides")

@@ -23,6 +23,10 @@ HEADED = ("queries", "keys", "values")
 TOP = ("top.values", "top.index", "top.rest")
 
 
+class BeyondFormatError(JobError):
+    """A state is larger than the number format that it is stored in holds."""
+
+
 @dataclass(frozen=True)
 class Form:
     """The arrays of a store: name to shape of one entry, and which of them have an entry for each token.
@@ -97,7 +101,8 @@ def padded(trace: Trace, wanted: Wanted) -> dict[str, Tensor]:
 def flat(trace: Trace, kept: Kept) -> dict[str, tuple[Tensor, bool]]:
     """Arrays of a trace on the CPU: by row `[b, ...]`, or by token `[t, ...]` over the real tokens of all rows.
 
-    Raises JobError for NaN and infinity, InputError for `top` of as many outputs as there are.
+    Raises JobError for NaN and infinity, BeyondFormatError for what `dtype` cannot hold, InputError for `top` of as
+    many outputs as there are.
     """
     found: dict[str, tuple[Tensor, bool]] = {}
     states = padded(trace, kept.wanted)
@@ -118,7 +123,7 @@ def _cast(values: Tensor, kind: torch.dtype, name: str) -> Tensor:
         raise JobError(f"the teacher gives NaN or infinite {name}; its weights or its arithmetic are damaged")
     cast = values.to(kind)
     if not bool(torch.isfinite(cast).all()):
-        raise JobError(
+        raise BeyondFormatError(
             f"{name} of the teacher reaches {float(values.abs().max()):.3g}, more than fp16 holds; "
             f"label with `dtype: bf16` or fp32, or train with `teacher_mode: live`"
         )

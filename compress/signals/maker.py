@@ -95,7 +95,7 @@ class Maker:
             try:
                 batches.append(flat(self.look(batch), self.kept))
             except JobError as error:
-                raise JobError(f"{error} (among rows {first} to {last})") from error
+                raise type(error)(f"{error} (among rows {first} to {last})") from error
         write_shard(self.folder, name, part, batches)
 
 

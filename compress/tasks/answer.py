@@ -15,10 +15,9 @@ from compress.core.errors import InputError
 from compress.runtime.engines.torch_output import raw_output
 from compress.runtime.spans import Best, best_span, characters, overlap
 from compress.tasks.base import TASKS, Features, Row, Task
-from compress.tasks.batch import IGNORED, finite, pad, text_of
+from compress.tasks.batch import IGNORED, at_once, finite, pad, text_of
 from compress.tasks.squad_metric import judged
 
-_AT_ONCE = 1000
 FILL = -1e4  # as a logit: far below every real one, and finite in every number format
 
 
@@ -76,13 +75,12 @@ class Answer(Task):
         shared = overlap(self.stride, max_length)
         self._check_room(tokenizer, questions, max_length, shared)
         features: Features = {}
-        for start in range(0, len(questions), _AT_ONCE):
-            some = slice(start, start + _AT_ONCE)
+        for some in at_once(len(questions)):
             encoded = tokenizer(
                 questions[some], contexts[some], truncation="only_second", max_length=max_length, stride=shared,
                 return_overflowing_tokens=True, return_offsets_mapping=True, padding=False,
             )  # fmt: skip
-            for name, values in _windows(encoded, start).items():
+            for name, values in _windows(encoded, some.start).items():
                 features.setdefault(name, []).extend(values)
         features["context"] = [contexts[row] for row in features["row"]]
         answers = rows.get("answers") or [None] * len(questions)
@@ -94,11 +92,17 @@ class Answer(Task):
 
     def _check_room(self, tokenizer: Any, questions: list[str], max_length: int, shared: int) -> None:
         most = max_length - int(tokenizer.num_special_tokens_to_add(pair=True)) - shared - 1
-        asked = tokenizer(questions, add_special_tokens=False, padding=False, truncation=False)["input_ids"]
-        for row, ids in enumerate(asked):
-            if len(ids) > most:
+        asked = [
+            len(ids)
+            for some in at_once(len(questions))
+            for ids in tokenizer(questions[some], add_special_tokens=False, padding=False, truncation=False)[
+                "input_ids"
+            ]
+        ]
+        for row, tokens in enumerate(asked):
+            if tokens > most:
                 raise InputError(
-                    f"row {row + 1}: the question has {len(ids)} tokens; with max_length {max_length} and windows that "
+                    f"row {row + 1}: the question has {tokens} tokens; with max_length {max_length} and windows that "
                     f"share {shared} a question may have {most}. Raise max_length, or shorten the question"
                 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 from compress.core.errors import JobError
 
 IGNORED = -100
+AT_ONCE = 1000  # rows; not under `CHUNK` of distill/readings.py, which looks for its rows in one call
 
 
 def pad(features: Sequence[Mapping[str, Any]], pad_id: int) -> dict[str, Tensor]:
@@ -34,12 +35,32 @@ def padded(rows: Sequence[Sequence[int]], width: int, fill: int) -> Tensor:
 
 
 def tokenized(
-    tokenizer: Any, first: Sequence[Any], second: Sequence[Any] | None, max_length: int
+    tokenizer: Any, first: Sequence[Any], second: Sequence[Any] | None, max_length: int, *, special: bool = False
 ) -> dict[str, list[Any]]:
-    """Token ids of texts or pairs cut to `max_length` (pairs lose from the longer text first), without padding."""
-    pairs = {} if second is None else {"text_pair": list(second)}
-    encoded = tokenizer(list(first), **pairs, truncation=True, max_length=max_length, padding=False)
-    return {name: encoded[name] for name in ("input_ids", "token_type_ids") if name in encoded}
+    """Token ids of texts or pairs cut to `max_length` (pairs lose from the longer text first), without padding.
+
+    special: `special_tokens_mask` too, 1 for each token that the tokenizer added.
+    """
+    found: dict[str, list[Any]] = {}
+    for some in at_once(len(first)):
+        pairs = {} if second is None else {"text_pair": list(second[some])}
+        encoded = tokenizer(
+            list(first[some]), **pairs, truncation=True, max_length=max_length, padding=False,
+            return_special_tokens_mask=special,
+        )  # fmt: skip
+        for name in ("input_ids", "token_type_ids", "special_tokens_mask"):
+            if name in encoded:
+                found.setdefault(name, []).extend(encoded[name])
+    return found
+
+
+def at_once(rows: int) -> Iterator[slice]:
+    """Slices of so many rows that are given to a tokenizer together.
+
+    What it keeps of a text besides the ids (offsets, words, the token's own text) takes several times their memory.
+    """
+    for start in range(0, rows, AT_ONCE):
+        yield slice(start, start + AT_ONCE)
 
 
 def labelled(labels: Tensor) -> Tensor:

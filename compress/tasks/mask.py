@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from compress.core.errors import InputError
 from compress.tasks.base import TASKS, Features, Row, Task
-from compress.tasks.batch import IGNORED, finite, pad, padded, text_of
+from compress.tasks.batch import IGNORED, finite, pad, padded, text_of, tokenized
 
 _REPLACED, _RANDOM = 0.8, 0.1  # of the chosen tokens: [MASK], a random token; the rest stay as they are
 
@@ -55,11 +55,8 @@ class Mask(Task):
         if tokenizer.mask_token_id is None:
             raise InputError("the tokenizer has no mask token, and the task mask needs one; use a BERT-like tokenizer")
         texts = list(rows["text"])
-        encoded = tokenizer(
-            texts, truncation=True, max_length=max_length, padding=False, return_special_tokens_mask=True
-        )
-        features = {name: encoded[name] for name in ("input_ids", "token_type_ids") if name in encoded}
-        features["special"] = encoded["special_tokens_mask"]
+        features = tokenized(tokenizer, texts, None, max_length, special=True)
+        features["special"] = features.pop("special_tokens_mask")
         features["mask_id"] = [tokenizer.mask_token_id] * len(texts)
         features["vocabulary"] = [len(tokenizer)] * len(texts)
         return features

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from compress.core.errors import InputError
 from compress.tasks.base import TASKS, Features, Row, Task
-from compress.tasks.batch import IGNORED, finite, label_of, labelled, pad, padded
+from compress.tasks.batch import IGNORED, at_once, finite, label_of, labelled, pad, padded
 
 
 @TASKS.register("tag")
@@ -63,9 +63,16 @@ class Tag(Task):
         if not getattr(tokenizer, "is_fast", False):
             raise InputError("the task tag needs a fast tokenizer (tokenizer.json); this one cannot align words")
         words = [list(row) for row in rows["tokens"]]
-        encoded = tokenizer(words, is_split_into_words=True, truncation=True, max_length=max_length, padding=False)
-        features: Features = {name: encoded[name] for name in ("input_ids", "token_type_ids") if name in encoded}
-        begins = [_begins(encoded.word_ids(row)) for row in range(len(words))]
+        features: Features = {}
+        begins: list[list[int | None]] = []
+        for some in at_once(len(words)):
+            encoded = tokenizer(
+                words[some], is_split_into_words=True, truncation=True, max_length=max_length, padding=False
+            )
+            for name in ("input_ids", "token_type_ids"):
+                if name in encoded:
+                    features.setdefault(name, []).extend(encoded[name])
+            begins += [_begins(encoded.word_ids(row)) for row in range(len(words[some]))]
         features["begins"] = [[int(word is not None) for word in row] for row in begins]
         features["cut"] = [
             len(text) - sum(word is not None for word in row) for text, row in zip(words, begins, strict=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -39,11 +40,17 @@ def recomputing(module: nn.Module) -> Iterator[None]:
                 f"gradient_checkpointing: models of the family {stock_family(model.config)!r} cannot recompute their "
                 "layers; set it to false and use a smaller batch_size with accumulate"
             )
+    # An encoder caches nothing, but its config says it would, which transformers contradicts in the user's terminal.
+    caching: list[Any] = [model.config for model in models if getattr(model.config, "use_cache", False)]
     for model in models:
         model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    for config in caching:
+        config.use_cache = False
     try:
         yield
     finally:
+        for config in caching:
+            config.use_cache = True
         for model in models:
             model.activation_checkpointing_disable()  # type: ignore[no-untyped-call]
 

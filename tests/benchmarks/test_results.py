@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy import stats
 
 from benchmarks.claims import RESULTS, claim, met, number, read, read_all
 from benchmarks.readme import PAGES, filled, made
+from benchmarks.seeds import over_seeds
 from benchmarks.show import heading, lines
 
 
@@ -30,6 +33,17 @@ def test_met_looks_at_the_worse_end(value: float | None, interval: Any, target: 
     """A mean above the bar with an interval that reaches below it has not shown the claim."""
     assert met(value, interval, target) is expected
     assert claim("x", value, target, "times", interval)["met"] is expected
+
+
+@pytest.mark.parametrize("count", [2, 3, 6, 10, 30])
+def test_the_interval_over_seeds_is_student_s(count: int) -> None:
+    """The normal distribution's 1.96 for six seeds is a quarter too narrow, and a claim is met that was not shown."""
+    found = over_seeds([float(number % 2) for number in range(count)])
+    exact = stats.t.ppf(0.975, count - 1) * statistics.stdev(number % 2 for number in range(count)) / count**0.5
+    assert found is not None
+    half = (found[1] - found[0]) / 2
+    assert half == pytest.approx(exact, rel=1e-3) if count <= 10 else exact < half
+    assert over_seeds([1.0]) is None
 
 
 @pytest.mark.parametrize("target", ["5", "about 5", ">=5", "", ">= five"])

@@ -9,24 +9,48 @@ from compress.core.errors import InputError
 from compress.core.trace import Trace
 from compress.distill.checks import check_outputs, reads_unlabelled
 from compress.distill.combine.base import rows
-from compress.losses.base import Loss
+from compress.losses.base import LOSSES, Loss
+from compress.losses.hard_bce import HardBCE
 from compress.losses.hard_ce import HardCE
+from compress.losses.hard_mse import HardMSE
+from compress.losses.hidden_mse import HiddenMSE
 from compress.losses.logits_bce import LogitsBCE
 from compress.losses.logits_kl import LogitsKL
 from compress.losses.logits_mse import LogitsMSE
 from compress.losses.soft_ce import SoftCE
+from compress.tasks.base import TASKS
 
 
 @pytest.mark.parametrize(
     ("output", "loss", "instead"),
-    [("labels", LogitsKL(), "logits_bce"), ("labels", SoftCE(), "logits_bce"), ("vector", LogitsKL(), "embedding_mse")],
-)
-def test_a_softmax_over_what_is_no_distribution_is_refused(output: str, loss: Loss, instead: str) -> None:
-    """Prevents independent labels, or the numbers of an embedding, from competing in a softmax."""
-    with pytest.raises(InputError, match=f"{loss.registered_name}: .*use {instead}"):
+    [
+        ("labels", LogitsKL(), "logits_bce or logits_mse"), ("labels", SoftCE(), "logits_bce or logits_mse"),
+        ("vector", LogitsKL(), "embedding_mse or embedding_cosine"), ("value", LogitsKL(), "logits_mse"),
+        ("span", LogitsBCE(), "logits_kl"), ("vocabulary", LogitsBCE(), "logits_kl"),
+        ("value", LogitsBCE(), "logits_mse"), ("labels", HardCE(), "hard_bce"),
+        ("value", HardCE(), "hard_mse"), ("classes", HardMSE(), "hard_ce"),
+        ("span", HardBCE(), "hard_ce"), ("vector", HardMSE(), "hard_cosine or hard_contrastive"),
+    ],
+)  # fmt: skip
+def test_a_loss_on_other_outputs_is_refused(output: str, loss: Loss, instead: str) -> None:
+    """Prevents labels that compete in a softmax, a yes or no of each place of a text with padding in the mean, and
+    advice that goes in a circle: hard_ce to hard_mse to hard_ce.
+    """
+    with pytest.raises(InputError, match=rf"^{loss.registered_name}: is for .*, and this task has .*; use {instead}$"):
         check_outputs([LogitsMSE(), loss], output)
-    check_outputs([loss], "classes")
-    check_outputs([LogitsBCE(), LogitsMSE()], "labels")
+    for name in instead.split(" or "):
+        check_outputs([LOSSES.get(name)()], output)
+
+
+def test_losses_on_these_outputs_are_taken() -> None:
+    """Prevents a check that is stricter than the losses: any task has logits_mse, a classifier a yes or no of each."""
+    outputs = {TASKS.get(name).output for name in TASKS.names()}
+    assert outputs == {"classes", "labels", "value", "span", "vector", "vocabulary"}
+    for output in outputs:
+        check_outputs([LogitsMSE(), HiddenMSE()], output)
+    check_outputs([LogitsBCE(), LogitsKL(), HardCE()], "classes")
+    check_outputs([LogitsKL(), SoftCE(), HardCE()], "span")
+    check_outputs([LogitsKL(), HardCE()], "vocabulary")
 
 
 def test_soft_labels_learn_from_unlabelled_rows() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from compress.anatomy.capture import Wanted
-from compress.core.errors import InputError
+from compress.core.errors import InputError, JobError
 from compress.core.reporter import Reporter
 from compress.distill import thrifty
 from compress.distill.teacher import LiveTeacher
@@ -157,6 +157,29 @@ def test_states_beyond_fp16_run_the_teacher(tmp_path: Path, monkeypatch: pytest.
     teacher.live.model.bert.encoder.layer[1].output.LayerNorm.weight.data.fill_(1e6)  # type: ignore[union-attr, operator]
     teacher.want(STATES)
     assert teacher.measured()["mode"] == "live" and "more than fp16 holds" in teacher.measured()["why"]
+
+
+@pytest.mark.parametrize("asked", ["auto", "stored"])
+def test_a_row_beyond_fp16_that_no_probe_saw(
+    asked: TeacherMode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that `auto` ends in the middle of labelling, for a choice that nobody made; who asked is told which row."""
+    pace(monkeypatch, 1.0)
+    teacher = teacher_of(tmp_path, asked)
+    layer = teacher.live.model.bert.encoder.layer[1]  # type: ignore[union-attr, index]
+    layer.register_forward_hook(lambda module, given, state: state * 1e6 if len(state) > 8 else state)
+    if asked == "stored":
+        with pytest.raises(JobError, match=r"more than fp16 holds.*among rows 0 to 39"):
+            teacher.want(STATES)
+        return
+    teacher.want(STATES)
+    found = teacher.measured()
+    assert found["mode"] == "live" and "more than fp16 holds" in found["why"]
+    trace = teacher.trace(batch_of(FEATURES[:4]))
+    assert trace.hidden is not None and set(trace.hidden) == {2}
+    again = teacher_of(tmp_path)
+    again.want(STATES)
+    assert again.measured()["mode"] == "live", "a resumed run must not label again"
 
 
 def test_a_few_batches_are_timed(tmp_path: Path) -> None:

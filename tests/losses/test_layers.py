@@ -90,6 +90,8 @@ def test_degenerate_input_is_refused_with_the_reason() -> None:
     one = torch.ones(1, 1, 1, 1)
     with pytest.raises(InputError, match="masked"):
         AttentionMSE()(heads(one, one, [[0]]), heads(one, one, [[0]]))
+    with pytest.raises(InputError, match="1 tokens and the teacher 2"):
+        AttentionMSE()(heads(one, one, [[1]]), heads(one.repeat(1, 1, 2, 1), one.repeat(1, 1, 2, 1), [[1, 1]]))
 
 
 def test_identical_traces_cost_nothing() -> None:

@@ -13,6 +13,7 @@ from compress.core.artifact import ArtifactWriter, verify
 from compress.core.errors import InputError, JobError
 from compress.steps.base import Context
 from compress.steps.distill import Distill
+from compress.tasks.features import encode_rows
 from compress.train.checkpoint import CheckpointWriter
 from tests.teachers.helpers import Ears, corpus_of, sentences, small_checkpoint, small_corpus, taught
 
@@ -69,6 +70,22 @@ def test_half_of_the_teacher_and_the_same_without_a_teacher(taught_teacher: tupl
     assert students["half"]["about"]["inherited"] == students["alone"]["about"]["inherited"]
     assert students["half"]["about"]["inherited"]["layers"] == {"1": 2}
     assert students["half"]["about"]["uses_teacher"] and not students["alone"]["about"]["uses_teacher"]
+
+
+def test_dev_is_tokenized_once(
+    taught_teacher: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prevents every evaluation from paying for tokens that are known: one for the teacher's score, one for all."""
+    sizes: list[int] = []
+
+    def counted(task: Any, tokenizer: Any, rows: Any, max_length: int) -> Any:
+        sizes.append(len(rows))
+        return encode_rows(task, tokenizer, rows, max_length)
+
+    monkeypatch.setattr("compress.distill.distillation.encode_rows", counted)
+    folder = distilled(*taught_teacher, tmp_path / "student", epochs=1, evaluate_per_epoch=4, unlabeled="ignore")
+    assert len([point for point in verify(folder)["measured"]["history"] if point["dev"]]) == 4
+    assert sorted(sizes) == [64, 64, 64, 240]  # dev twice, test, train
 
 
 def test_two_stages(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:

@@ -104,3 +104,20 @@ def test_nothing_is_left_to_guess_for_unlabelled_rows(name: str, word_piece: Any
         assert batch["labels"][:, 1].isnan().all()
     else:
         assert ("labels" in batch) == (name == "mask")
+
+
+@pytest.mark.parametrize("name", TASKS.names())
+def test_many_rows_are_tokenized_a_few_at_a_time(name: str, word_piece: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a tokenizer keeps of a million texts takes gigabytes; and later rows must not be told as the first ones."""
+    _, whole = _made(name, word_piece)
+    monkeypatch.setattr("compress.tasks.batch.AT_ONCE", 3)
+    calls: list[int] = []
+    real = type(word_piece).__call__
+
+    def counted(self: Any, text: Any, *given: Any, **options: Any) -> Any:
+        calls.append(len(text))
+        return real(self, text, *given, **options)
+
+    monkeypatch.setattr(type(word_piece), "__call__", counted)
+    assert str(_made(name, word_piece)[1]) == str(whole)
+    assert max(calls) <= 3 < len(RAW[name])

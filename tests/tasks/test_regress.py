@@ -44,3 +44,12 @@ def test_constant_predictions_score_zero() -> None:
     assert scores["spearman"] == scores["pearson"] == 0.0
     with pytest.raises(JobError):
         task("regress").score(np.array([[np.nan]]), np.array([1.0]), [])
+
+
+def test_nearly_equal_predictions_say_nothing_of_scipy() -> None:
+    """A young student says nearly the same of every text, and a warning of the library stood in the user's terminal."""
+    nearly = np.array([[1.0], [1.0], [1.0 + np.finfo(np.float64).eps]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scores = task("regress").score(nearly, np.array([0.0, 1.0, 2.0]), [])
+    assert all(np.isfinite(value) for value in scores.values())

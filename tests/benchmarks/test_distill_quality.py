@@ -1,0 +1,63 @@
+"""The benchmark of five tasks: its recipes are valid, and one seed is no claim."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from benchmarks.distill_quality import STUDENTS, TASKS, arguments, claims, folder, recipe_of, table
+from compress.pipeline.recipe import parse_recipe
+
+
+def ran(options: argparse.Namespace, name: str, seed: int, **scores: float) -> None:
+    """What the models of a task and seed leave behind."""
+    for step in ("teacher", *STUDENTS):
+        at = folder(name, seed, options) / step
+        at.mkdir(parents=True)
+        score = scores.get(step.replace("-", "_"), 0.8)
+        measured = {TASKS[name]["split"]: {TASKS[name]["metric"]: score}}
+        (at / "manifest.json").write_text(json.dumps({"measured": measured, "environment": {}}))
+
+
+def options_of(tmp_path: Path) -> argparse.Namespace:
+    return arguments(["--data", str(tmp_path), "--body", str(tmp_path), "--out", str(tmp_path / "runs")])
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_recipe_is_valid(name: str, tmp_path: Path) -> None:
+    """Prevents a benchmark that breaks at its first step, hours after it was started."""
+    text = yaml.safe_dump(recipe_of(name, tmp_path, str(tmp_path)), sort_keys=False)
+    assert len(parse_recipe(text).steps) == 2 + len(STUDENTS)
+
+
+def test_one_seed_is_no_claim(tmp_path: Path) -> None:
+    """Prevents a share of the teacher that is met by one lucky seed, and tasks not run that nobody counts."""
+    options = options_of(tmp_path)
+    for name in TASKS:
+        ran(options, name, 1, half=0.84, half_alone=0.4, two=0.82, two_alone=0.4)
+    made = claims(options)
+    assert [one["name"] for one in made if one["met"]] == []
+    assert made[0]["value"] == 1 and made[1]["value"] is None
+    assert made[1]["name"] == "sst2, half: share of the teacher (one seed: see the rows)"
+    for name in TASKS:
+        for seed in (2, 3):
+            ran(options, name, seed, half=0.84, half_alone=0.4, two=0.82, two_alone=0.4)
+    assert all(one["met"] for one in claims(options))
+    assert table("sst2", options)[1]["kept"] == 105.0
+
+
+def test_a_task_that_was_not_run_is_short(tmp_path: Path) -> None:
+    """Prevents four good tasks that hide the fifth, and a gain or share the wrong way round."""
+    options = options_of(tmp_path)
+    for seed in (1, 2, 3):
+        ran(options, "mrpc", seed, half=0.6, half_alone=0.64, two=0.4, two_alone=0.2)
+    made = {one["name"]: one for one in claims(options)}
+    assert (made["seeds"]["value"], made["seeds"]["met"]) == (0, False)
+    assert made["squad, two: share of the teacher (not run)"]["met"] is False
+    assert made["mrpc, half: share of the teacher"]["value"] == pytest.approx(75)
+    assert made["mrpc, half: above the same without a teacher"]["value"] == pytest.approx(-4)
+    assert made["mrpc, two: above the same without a teacher"]["met"] is True
