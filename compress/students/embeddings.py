@@ -11,15 +11,17 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from compress.anatomy.base import Anatomy, anatomy_of
+from compress.shapes.low_rank import LowRankLinear
 from compress.students.filling import Filling
 from compress.students.narrowing import Narrowing, narrowed_norm
 from compress.students.spectrum import across_ones, centred, principal
 
 SAMPLE = 4096
+AT_ONCE = 16384  # rows of a table that are in float64 at a time
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def tables_of(teacher: PreTrainedModel) -> Tables:
     if projection is None:
         return tables
     words, positions, types, gain, shift = tables.words, tables.positions, tables.types, tables.gain, tables.shift
-    matrix, bias = projection.weight.detach(), projection.bias.detach()
+    matrix, bias = _matrix(projection), projection.get_parameter("bias").detach()
 
     def wide(table: Tensor) -> Tensor:
         return (centred(table).float() * gain) @ matrix.T
@@ -85,11 +87,20 @@ def table_moments(tables: Tables, counts: Tensor | None = None) -> Tensor:
 
     counts: `[v]`, how often each word's row is taken; None: all alike.
     """
-    rows = [centred(table) for table in (tables.words, tables.positions, tables.types) if table is not None]
-    moments = [table.T @ table / len(table) for table in rows]
-    if counts is not None:
-        moments[0] = rows[0].T @ (rows[0] * (counts.double() / counts.sum())[:, None])
-    return torch.stack(moments).sum(0)
+    shares = None if counts is None else counts.double() / counts.sum()
+    held = ((tables.words, shares), (tables.positions, None), (tables.types, None))
+    return torch.stack([_second_moments(table, each) for table, each in held if table is not None]).sum(0)
+
+
+def _second_moments(table: Tensor, shares: Tensor | None) -> Tensor:
+    """Of centred rows, each counting its share (None: all alike); in parts, since a whole vocabulary in float64 is
+    twice its table."""
+    shares = torch.full((len(table),), 1 / len(table), dtype=torch.float64) if shares is None else shares
+    total = torch.zeros(table.shape[1], table.shape[1], dtype=torch.float64, device=table.device)
+    for rows, share in zip(table.split(AT_ONCE), shares.to(table.device).split(AT_ONCE), strict=True):
+        seen = centred(rows)
+        total += seen.T @ (seen * share[:, None])
+    return total
 
 
 def kept_by_width(tables: Tables, counts: Tensor | None = None) -> Tensor:
@@ -132,8 +143,8 @@ def fill_embeddings(
     if same:
         assert theirs is not None and mine is not None
         _fill_raw(fill, teacher, student)
-        fill(mine.weight, narrowing.hidden.T @ theirs.weight)
-        fill(mine.bias, theirs.bias @ narrowing.hidden)
+        fill(mine.weight, narrowing.hidden.T @ _matrix(theirs))
+        fill(mine.get_parameter("bias"), theirs.get_parameter("bias") @ narrowing.hidden)
         facts = ["embedding tables and their norm, as they are", "projection to the width"]
         return facts, Tied(torch.eye(mine.in_features))
     facts = [] if tables.exact else ["the teacher's factorized tables, multiplied out (nearly)"]
@@ -152,15 +163,21 @@ def fill_embeddings(
         outer, bias = narrowing.hidden.T, tables.shift
         if narrower:
             assert theirs is not None
-            outer, bias = outer @ theirs.weight, theirs.weight @ bias + theirs.bias
+            matrix = _matrix(theirs)
+            outer, bias = outer @ matrix, matrix @ bias + theirs.get_parameter("bias")
         fill(mine.weight, outer @ (longer * tables.gain[:, None] * space))
-        fill(mine.bias, bias @ narrowing.hidden)
+        fill(mine.get_parameter("bias"), bias @ narrowing.hidden)
         facts.append(f"tables and projection by singular values, {kept:.1%} of their energy")
     norm = student.base_model.get_submodule(two.embedding_norm)
     fill(norm.get_parameter("weight"), gain)
     fill(norm.get_parameter("bias"), shift)
     done = ["word embeddings", "position embeddings", "embedding norm", *_types(tables, two), *facts]
     return done, Tied(space, longer) if tables.exact else None
+
+
+def _matrix(part: nn.Linear | LowRankLinear) -> Tensor:
+    """What a projection multiplies with, `[out, in]`."""
+    return part.product().detach() if isinstance(part, LowRankLinear) else part.weight.detach()
 
 
 def factors(tables: Tables, size: int, counts: Tensor | None = None) -> tuple[Tensor, float]:
