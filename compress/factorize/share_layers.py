@@ -46,6 +46,10 @@ class ShareLayers(Factorizer):
             raise ValueError("weighted: is read with `width` only; leave it out, or give the tables a width")
         return self
 
+    def keeps_matrices(self) -> bool:
+        """A mean of layers fills zeros."""
+        return self.start == "anchor"
+
     @torch.no_grad()
     def factorize(self, job: Job) -> Factorized:
         """Raises InputError for a family that ALBERT cannot hold, and for groups that do not divide the layers."""
@@ -62,6 +66,10 @@ class ShareLayers(Factorizer):
 
     def _sources(self, layers: int, stored: int) -> dict[int, Sequence[int]]:
         """Layer to the layers that its weights start from, from 1."""
+        if stored == 1:
+            raise InputError(
+                f"share_layers: all {layers} layers run one set of weights already; nothing is left to share"
+            )
         if self.groups > layers or layers % self.groups:
             fitting = [count for count in range(1, layers) if layers % count == 0]
             raise InputError(
