@@ -29,6 +29,7 @@ from compress.train.facts import architecture, longest_input, model_inputs, para
 from compress.train.folder import Loaded, load_model
 from compress.train.golden import write_golden
 from compress.train.rows import inputs_for
+from compress.train.source import read_config
 
 GOLDEN_ROWS = 8
 COPIED = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt",
@@ -120,6 +121,7 @@ def finish(context: Context, opened: Opened, engine: str, facts: Mapping[str, An
 
 
 def _refuse_other_forms(source: Path, name: str) -> None:
+    """Raises InputError for a folder whose weights are quantized, by Stillroom or by something else."""
     manifest = source / MANIFEST
     about = read_manifest(source, "Model").get("about", {}) if manifest.is_file() else {}
     for form, facts in about.get("engine", {}).items():
@@ -128,6 +130,11 @@ def _refuse_other_forms(source: Path, name: str) -> None:
                 f"{name}: is already {facts.get('dtype')} for the engine {form}; give the float student that it was "
                 f"made from (a `teach` or `distill` step)"
             )
+    written = source / "config.json"
+    method = read_config(source).get("quantization_config") if written.is_file() else None
+    if method:
+        kind = method.get("quant_method") if isinstance(method, dict) else method
+        raise InputError(f"{name}: is quantized already ({kind}); give the float model that it was made from")
 
 
 def _facts(loaded: Loaded, corpus: Corpus, inputs: list[str]) -> dict[str, Any]:
