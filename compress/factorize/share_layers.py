@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from compress.core.errors import InputError
+from compress.core.family import stock_family
 from compress.factorize.base import FACTORIZERS, Factorized, Factorizer, Job
 from compress.factorize.embedding_svd import NARROWEST, groups_of
 from compress.factorize.rehoused import plain_anatomy, rehoused
@@ -56,6 +57,11 @@ class ShareLayers(Factorizer):
         model = job.model
         plain_anatomy(model, "share_layers")
         shape = shape_of(model)
+        if groups_of(model) == 1:
+            family = stock_family(model.config)
+            raise InputError(
+                f"share_layers: this {family} has one set of layer weights already; nothing is left to share"
+            )
         sources = self._sources(shape.layers, groups_of(model))
         counts, facts = self._tables(job, shape.embedding)
         config = albert_config(model, replace(shape, embedding=self.width or shape.embedding), groups=self.groups)
@@ -66,10 +72,6 @@ class ShareLayers(Factorizer):
 
     def _sources(self, layers: int, stored: int) -> dict[int, Sequence[int]]:
         """Layer to the layers that its weights start from, from 1."""
-        if stored == 1:
-            raise InputError(
-                f"share_layers: all {layers} layers run one set of weights already; nothing is left to share"
-            )
         if self.groups > layers or layers % self.groups:
             fitting = [count for count in range(1, layers) if layers % count == 0]
             raise InputError(
