@@ -88,8 +88,10 @@ def table_moments(tables: Tables, counts: Tensor | None = None) -> Tensor:
     counts: `[v]`, how often each word's row is taken; None: all alike.
     """
     shares = None if counts is None else counts.double() / counts.sum()
-    held = ((tables.words, shares), (tables.positions, None), (tables.types, None))
-    return torch.stack([_second_moments(table, each) for table, each in held if table is not None]).sum(0)
+    found = [_second_moments(tables.words, shares), _second_moments(tables.positions, None)]
+    if tables.types is not None:
+        found.append(_second_moments(tables.types, None))
+    return torch.stack(found).sum(0)
 
 
 def _second_moments(table: Tensor, shares: Tensor | None) -> Tensor:

@@ -271,7 +271,7 @@ def test_models_are_made_when_they_are_timed() -> None:
     time = machine(model)
 
     def timer(models: Sequence[PreTrainedModel], tokenizer: Any) -> list[Timing]:
-        found = []
+        found: list[Timing] = []
         for place in range(0, len(models), 2):
             for one in models[place : place + 2]:
                 alive.append(ref(one))
