@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from compress.anatomy.base import Anatomy, anatomy_of
+from compress.anatomy.blocks import features
 from compress.shapes.low_rank import LowRankLinear
 from compress.students.filling import Filling
 from compress.students.narrowing import Narrowing, narrowed_norm
@@ -139,35 +140,36 @@ def fill_embeddings(
     """
     one, two = anatomy_of(teacher), anatomy_of(student)
     theirs, mine = one.projection(teacher), two.projection(student)
-    same = theirs is not None and mine is not None and theirs.in_features == mine.in_features
-    narrower = theirs is not None and mine is not None and mine.in_features < theirs.in_features
+    wide, size = (None if one is None else features(one)[0] for one in (theirs, mine))
+    same = wide is not None and wide == size
+    narrower = wide is not None and size is not None and size < wide
     tables = stored_tables(teacher) if narrower else tables_of(teacher)
     if same:
-        assert theirs is not None and mine is not None
+        assert theirs is not None and mine is not None and size is not None
         _fill_raw(fill, teacher, student)
-        fill(mine.weight, narrowing.hidden.T @ _matrix(theirs))
+        fill(mine.get_parameter("weight"), narrowing.hidden.T @ _matrix(theirs))
         fill(mine.get_parameter("bias"), theirs.get_parameter("bias") @ narrowing.hidden)
         facts = ["embedding tables and their norm, as they are", "projection to the width"]
-        return facts, Tied(torch.eye(mine.in_features))
+        return facts, Tied(torch.eye(size))
     facts = [] if tables.exact else ["the teacher's factorized tables, multiplied out (nearly)"]
     if tables.types is not None and not two.token_type_embeddings:
         tables = tables.without_types()
         facts.append("token type 0, added to the positions")
-    if mine is None:
+    if mine is None or size is None:
         space, longer = narrowing.hidden, narrowing.gain
         _fill_tables(fill, student, tables, space)
         gain, shift = narrowed_norm(tables.gain, tables.shift, space, longer)
     else:
-        space, kept = factors(tables, mine.in_features, counts)
+        space, kept = factors(tables, size, counts)
         _fill_tables(fill, student, tables, space)
-        gain, shift = torch.ones(mine.in_features), torch.zeros(mine.in_features)
-        longer = math.sqrt(len(space) * kept / mine.in_features)
+        gain, shift = torch.ones(size), torch.zeros(size)
+        longer = math.sqrt(len(space) * kept / size)
         outer, bias = narrowing.hidden.T, tables.shift
         if narrower:
             assert theirs is not None
             matrix = _matrix(theirs)
             outer, bias = outer @ matrix, matrix @ bias + theirs.get_parameter("bias")
-        fill(mine.weight, outer @ (longer * tables.gain[:, None] * space))
+        fill(mine.get_parameter("weight"), outer @ (longer * tables.gain[:, None] * space))
         fill(mine.get_parameter("bias"), bias @ narrowing.hidden)
         facts.append(f"tables and projection by singular values, {kept:.1%} of their energy")
     norm = student.base_model.get_submodule(two.embedding_norm)
@@ -177,9 +179,9 @@ def fill_embeddings(
     return done, Tied(space, longer) if tables.exact else None
 
 
-def _matrix(part: nn.Linear | LowRankLinear) -> Tensor:
+def _matrix(part: nn.Module) -> Tensor:
     """What a projection multiplies with, `[out, in]`."""
-    return part.product().detach() if isinstance(part, LowRankLinear) else part.weight.detach()
+    return (part.product() if isinstance(part, LowRankLinear) else part.get_parameter("weight")).detach()
 
 
 def factors(tables: Tables, size: int, counts: Tensor | None = None) -> tuple[Tensor, float]:

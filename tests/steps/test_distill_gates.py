@@ -93,7 +93,9 @@ def test_shut_parts_are_not_trained_open(again: dict[str, Any], tmp_path: Path) 
     store_scores(tmp_path, {"a": torch.ones(2)}, {"a": torch.tensor([1.0, 0.0])})
     plain = {name: value for name, value in KEEN.items() if name != "gates"}
     step = Distill.model_validate({"corpus": "$c", "teacher": "$t", "losses": ["logits_kl"], **plain, **again})
-    with pytest.raises(InputError, match=r"\$gated: was trained with gates, .*take them out first .*model: \$gated"):
+    with pytest.raises(
+        InputError, match=r"\$gated: was trained with gates, .*take them out first .`prune` with `by: movement`"
+    ):
         step.run(Context("again", {"$gated": tmp_path}, tmp_path / "out", tmp_path / "work", 7, Ears()))
 
 
