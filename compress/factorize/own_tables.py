@@ -59,7 +59,8 @@ def kept_behind(tables: Tables, counts: Tensor | None) -> Tensor:
     The norm takes the mean of a state out behind the projection, so that no width is spent on it.
     """
     sizes = torch.linalg.eigvalsh(table_moments(tables, counts)).clamp(min=0).flip(0)
-    return (sizes.cumsum(0) / sizes.sum().clamp(min=torch.finfo(torch.float64).tiny)).clamp(max=1)
+    found: Tensor = sizes.cumsum(0) / sizes.sum().clamp(min=torch.finfo(torch.float64).tiny)
+    return found.clamp(max=1)
 
 
 @torch.no_grad()
@@ -87,4 +88,4 @@ def narrowed_inside(model: PreTrainedModel, tables: Tables, width: int, counts: 
 
 def _in_space(table: Tensor, space: Tensor) -> Tensor:
     """Centred rows in a space `[d, e]`, float32."""
-    return torch.cat([(centred(rows) @ space).float() for rows in table.split(AT_ONCE)])
+    return torch.cat([(centred(rows) @ space).float() for rows in torch.split(table, AT_ONCE)])

@@ -100,7 +100,7 @@ def _second_moments(table: Tensor, shares: Tensor | None) -> Tensor:
     twice its table."""
     shares = torch.full((len(table),), 1 / len(table), dtype=torch.float64) if shares is None else shares
     total = torch.zeros(table.shape[1], table.shape[1], dtype=torch.float64, device=table.device)
-    for rows, share in zip(table.split(AT_ONCE), shares.to(table.device).split(AT_ONCE), strict=True):
+    for rows, share in zip(torch.split(table, AT_ONCE), torch.split(shares.to(table.device), AT_ONCE), strict=True):
         seen = centred(rows)
         total += seen.T @ (seen * share[:, None])
     return total
