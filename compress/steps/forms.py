@@ -59,6 +59,11 @@ def open_float(context: Context, model: str, corpus: str, untrained: bool = Fals
     _refuse_other_forms(source, model)
     outputs = {"classes": len(opened.labels), "labels": len(opened.labels), "value": 1, "span": 2}.get(task.output)
     loaded = load_model(str(source), task.auto_class, num_labels=outputs if untrained else None)
+    if not untrained and getattr(loaded.model.config, "is_encoder_decoder", False):
+        raise InputError(
+            f"{model}: a {stock_family(loaded.model.config)} has an encoder and a decoder, of which no engine's form "
+            f"is made and nothing is factorized here; `prune` is what there is for it"
+        )
     random = untrained_parts(loaded, task)
     if random and not untrained:
         raise InputError(f"{model}: lacks trained weights for its task ({', '.join(random[:3])}); train it first")

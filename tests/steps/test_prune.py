@@ -112,6 +112,10 @@ def test_a_recipe_prunes_decoders_with_a_head_for_classes(family: str, tmp_path:
     out = run_step(step(what=[*HALF, "vocab"]), tmp_path / "out", Ears(), model=folder, corpus=corpus)
     assert json.loads((out / "config.json").read_text())["pad_token_id"] == tokenizer.pad_token_id
     Student.load(out, engine="torch").verify()
+    if family == "t5":  # a traceback of torch.export
+        export = STEPS.get("export").model_validate({"model": "$model", "corpus": "$corpus", "format": "onnx"})
+        with pytest.raises(InputError, match="a t5 has an encoder and a decoder"):
+            run_step(export, tmp_path / "onnx", Ears(), model=out, corpus=corpus)
 
 
 def test_a_body_without_a_head_is_pruned_by_what_needs_none(tmp_path: Path) -> None:
