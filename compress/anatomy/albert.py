@@ -40,8 +40,8 @@ class Albert(Anatomy):
         """One entry for each application: `num_hidden_layers` runs over the groups, each group's inner layers."""
         groups = model.base_model.get_submodule(self.layers)
         assert isinstance(groups, nn.ModuleList)
-        runs = int(model.config.num_hidden_layers)
-        chosen = [groups[int(run / (runs / len(groups)))].get_submodule("albert_layers") for run in range(runs)]
+        runs = _runs(int(model.config.num_hidden_layers), len(groups))
+        chosen = [groups[number].get_submodule("albert_layers") for number in runs]
         return [layer for group in chosen for layer in group.children()]
 
     def keep_layers(self, model: PreTrainedModel, kept: Sequence[int]) -> None:
@@ -53,9 +53,9 @@ class Albert(Anatomy):
         assert isinstance(groups, nn.ModuleList)
         runs, inner = int(model.config.num_hidden_layers), int(model.config.inner_group_num)
         stay = [number for number in range(runs) if number * inner + 1 in kept]
-        chosen = [int(number / (runs / len(groups))) for number in stay]
+        chosen = [_runs(runs, len(groups))[number] for number in stay]
         used = list(dict.fromkeys(chosen))
-        stock = [used[int(number / (len(stay) / len(used)))] for number in range(len(stay))]
+        stock = [used[number] for number in _runs(len(stay), len(used))]
         whole = [number * inner + layer + 1 for number in stay for layer in range(inner)]
         if whole != list(kept) or stock != chosen:
             raise InputError(
@@ -66,3 +66,22 @@ class Albert(Anatomy):
         self.write_config(model, layers=len(stay))
         for config in self.configs(model):
             config.num_hidden_groups = len(used)
+
+    def best_layers(self, model: PreTrainedModel, ranked: Sequence[int], count: int) -> list[int]:
+        """The first runs of as many groups as can run alone, the best of these; inner layers go with their group."""
+        groups = len(list(model.base_model.get_submodule(self.layers).children()))
+        inner = int(model.config.inner_group_num)
+        owners, left = _runs(int(model.config.num_hidden_layers), groups), count // inner
+        order = list(dict.fromkeys(owners[(number - 1) // inner] for number in ranked))
+        for used in range(min(groups, left), 0, -1):
+            stay = sorted(order[:used])
+            wanted = [stay[number] for number in _runs(left, used)]
+            if count % inner == 0 and all(wanted.count(group) <= owners.count(group) for group in stay):
+                first = [owners.index(group) + wanted[:place].count(group) for place, group in enumerate(wanted)]
+                return [run * inner + layer + 1 for run in first for layer in range(inner)]
+        return super().best_layers(model, ranked, count)
+
+
+def _runs(runs: int, groups: int) -> list[int]:
+    """The group of each run, both from 0, as the stock class finds it."""
+    return [int(run / (runs / groups)) for run in range(runs)]

@@ -58,13 +58,11 @@ class Anatomy(Structure):
     hidden_norms: ClassVar[tuple[str, ...]] = ()
     hidden_mixes: ClassVar[tuple[str, ...]] = ()
 
-    def projection(self, model: PreTrainedModel) -> nn.Linear | None:
-        """The matrix from factorized embeddings to the width, where the model has one."""
+    def projection(self, model: PreTrainedModel) -> nn.Module | None:
+        """The matrix from factorized embeddings to the width, where there is one: a Linear, or a product of two."""
         if not self.embedding_projection or not hasattr(model.base_model, self.embedding_projection.partition(".")[0]):
             return None
-        found = model.base_model.get_submodule(self.embedding_projection)
-        assert isinstance(found, nn.Linear)
-        return found
+        return model.base_model.get_submodule(self.embedding_projection)
 
     def state_part(self, model: PreTrainedModel, layer: int) -> nn.Module:
         """The part whose output is the hidden state `[b, s, d]` of `layer`; 0 is what the first layer reads."""

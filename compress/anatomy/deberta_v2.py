@@ -38,16 +38,25 @@ class DebertaV2(Bert):
 
     def keep_layers(self, model: PreTrainedModel, kept: Sequence[int]) -> None:
         """As any family. Raises InputError where the first layer has a convolution beside it and would go."""
-        if getattr(model.base_model.encoder, "conv", None) is not None and kept[0] != 1:
+        if _convolution(model) is not None and kept[0] != 1:
             raise InputError(
                 f"a convolution stands beside the first layer of this {stock_family(model.config)}: layer 1 must stay; "
                 f"came layers {list(kept)} to keep"
             )
         super().keep_layers(model, kept)
 
+    def best_layers(self, model: PreTrainedModel, ranked: Sequence[int], count: int) -> list[int]:
+        """The first one among them where it has a convolution beside it."""
+        bound = [number for number in ranked if number == 1 and _convolution(model) is not None]
+        return super().best_layers(model, [*bound, *(number for number in ranked if number not in bound)], count)
+
     def state_part(self, model: PreTrainedModel, layer: int) -> nn.Module:
         """Where v2 has a convolution beside its first layer, that gives the first state."""
-        beside = getattr(model.base_model.encoder, "conv", None)
-        if layer == 1 and isinstance(beside, nn.Module):
-            return beside
-        return super().state_part(model, layer)
+        beside = _convolution(model)
+        return super().state_part(model, layer) if layer != 1 or beside is None else beside
+
+
+def _convolution(model: PreTrainedModel) -> nn.Module | None:
+    """What v2 has beside its first layer."""
+    found = getattr(model.base_model.encoder, "conv", None)
+    return found if isinstance(found, nn.Module) else None

@@ -51,9 +51,17 @@ class Gpt2(Structure):
 
     def keep_layers(self, model: PreTrainedModel, kept: Sequence[int]) -> None:
         """As any family. Raises InputError where scores are divided by a layer's number and a number would change."""
-        if model.config.scale_attn_by_inverse_layer_idx and list(kept) != list(range(1, len(kept) + 1)):
+        if _divides(model) and list(kept) != list(range(1, len(kept) + 1)):
             raise InputError(
                 f"this GPT-2 divides its scores by the number of the layer (scale_attn_by_inverse_layer_idx), so only "
                 f"its last layers can go; came layers {list(kept)} to keep, expected 1 to {len(kept)}"
             )
         super().keep_layers(model, kept)
+
+    def best_layers(self, model: PreTrainedModel, ranked: Sequence[int], count: int) -> list[int]:
+        """The first ones where scores are divided by a layer's number."""
+        return super().best_layers(model, sorted(ranked) if _divides(model) else ranked, count)
+
+
+def _divides(model: PreTrainedModel) -> bool:
+    return bool(model.config.scale_attn_by_inverse_layer_idx)

@@ -102,6 +102,13 @@ class Structure(Options):
             setattr(model.base_model.get_submodule(holder), name, len(left))
         self.write_config(model, layers=len(left))
 
+    def best_layers(self, model: PreTrainedModel, ranked: Sequence[int], count: int) -> list[int]:
+        """The best `count` layers of one stack that the family's stock class can run alone, ascending.
+
+        ranked: the numbers of all of its layers, from 1 as they run, the best first.
+        """
+        return sorted(ranked[:count])
+
     def outliving(self, model: PreTrainedModel) -> list[nn.Module]:
         """Parts of layers that stay in the model when their layer goes, because other layers use them."""
         return []

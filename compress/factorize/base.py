@@ -7,12 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from compress.core.errors import InputError
 from compress.core.options import Options
 from compress.core.registry import Catalogue
 from compress.importance.base import Evidence
+from compress.train.floats import refuse_quantized
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,13 @@ class Job:
     auto_class: type[Any]
     texts: Callable[[int], Evidence] | None = None
     counts: Callable[[], Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a model that is quantized, or of another precision."""
+        refuse_quantized(self.model)
+        other = next((value.dtype for value in self.model.parameters() if value.dtype != torch.float32), None)
+        if other is not None:
+            raise InputError(f"the model has weights in {other}, and float32 is expected; give `model.float()`")
 
 
 @dataclass
@@ -50,6 +60,10 @@ class Factorizer(Options):
         Raises InputError when nothing would shrink, when the family does not allow it, and when the texts that it
         reads are not there.
         """
+
+    def keeps_matrices(self) -> bool:
+        """Whether matrices of layers go over as they are, or not at all: zeros of pruned weights stay zeros."""
+        return True
 
 
 FACTORIZERS: Catalogue[Factorizer] = Catalogue("factorizer", "factorizers", ("compress.factorize",))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -14,10 +14,11 @@ from compress.anatomy.base import anatomy_of
 from compress.core.errors import InputError
 from compress.core.family import stock_family
 from compress.factorize.base import FACTORIZERS, Factorized, Factorizer, Job
+from compress.factorize.own_tables import hidden_tables, kept_behind, narrowed_inside, own_anatomy
 from compress.factorize.rehoused import has_dense_head, plain_anatomy, rehoused
 from compress.students.albert import albert_config
 from compress.students.electra import ElectraStudent
-from compress.students.embeddings import Tables, kept_by_width, stored_tables
+from compress.students.embeddings import kept_by_width, stored_tables
 from compress.students.shape import shape_of
 
 NARROWEST = 4
@@ -31,6 +32,8 @@ class EmbeddingSvd(Factorizer):
     the layers, BERT's pooler and RoBERTa's head as they are; ELECTRA has the same layers, no pooler, and a gelu in the
     head of whole texts. Both put the norm of the embeddings behind the narrow tables and before the projection, where a
     norm does otherwise than in the wide space, so this is a start that `distil` repairs and not the model as it was.
+    DeBERTa-v2 and v3 have such tables themselves, with the norm behind the projection: they stay what they are, and
+    nothing but what was cut is lost.
     """
 
     width: int | None = Field(None, ge=NARROWEST, description="width E of the tables")
@@ -46,7 +49,9 @@ class EmbeddingSvd(Factorizer):
         True, description="a token counts as often as it stands in the training texts; false: every row alike"
     )
     into: Literal["auto", "electra", "albert"] = Field(
-        "auto", description="the architecture; auto: the one that changes nothing in the layers and the head"
+        "auto",
+        description="the architecture; auto: the one that changes nothing in the layers and the head (DeBERTa "
+        "keeps its own)",
     )
 
     @model_validator(mode="after")
@@ -61,17 +66,20 @@ class EmbeddingSvd(Factorizer):
     @torch.no_grad()
     def factorize(self, job: Job) -> Factorized:
         """Raises InputError for a family without such an architecture, and for tables that would not be narrower."""
-        model = job.model
-        plain_anatomy(model, "embedding_svd")
+        model, inside = job.model, self.into == "auto" and own_anatomy(job.model) is not None
+        if not inside:
+            plain_anatomy(model, "embedding_svd")
         counts = self._counts(job)
-        tables = stored_tables(model)
-        kept = kept_by_width(tables, counts)
-        width = self._width(tables, kept, shape_of(model).width)
-        config = self._config(model, width)
-        own = {number: (number,) for number in range(1, anatomy_of(model).depth(model) + 1)}
-        made = rehoused(model, job.auto_class, config, dict(own), counts)
+        tables = hidden_tables(model) if inside else stored_tables(model)
+        kept = kept_behind(tables, counts) if inside else kept_by_width(tables, counts)
+        width = self._width(_Cost.of(model, inside), kept)
+        if inside:
+            made = narrowed_inside(model, tables, width, counts)
+        else:
+            own = {number: (number,) for number in range(1, anatomy_of(model).depth(model) + 1)}
+            made = rehoused(model, job.auto_class, self._config(model, width), dict(own), counts)
+            made.lost.insert(0, "the norm of the embeddings acts on the narrow tables")
         made.facts |= {"embedding": width, "kept_energy": round(float(kept[width - 1]), 6), "weighted": self.weighted}
-        made.lost.insert(0, "the norm of the embeddings acts on the narrow tables")
         return made
 
     def _counts(self, job: Job) -> Tensor | None:
@@ -81,18 +89,16 @@ class EmbeddingSvd(Factorizer):
             raise InputError("weighted: counts the tokens of training texts, and there are none; set it to false")
         return job.counts()
 
-    def _width(self, tables: Tables, kept: Tensor, hidden: int) -> int:
-        wide = len(tables.gain)
+    def _width(self, cost: _Cost, kept: Tensor) -> int:
+        wide = cost.wide
         if self.width is not None:
             width = self.width
         elif self.energy is not None:
             width = _rounded(1 + int((kept < self.energy).sum()), self.multiple, up=True)
         else:
-            rows = sum(len(one) for one in (tables.words, tables.positions, tables.types) if one is not None)
-            whole = rows * wide + 2 * wide + (wide * hidden + hidden if wide < hidden else 0)
-            width = _rounded(int((float(self.ratio or 0) * whole - hidden) / (rows + 2 + hidden)), self.multiple)
+            width = _rounded(cost.most(float(self.ratio or 0)), self.multiple)
             if width < NARROWEST:
-                least = ((rows + 2 + hidden) * max(NARROWEST, self.multiple) + hidden) / whole
+                least = cost.share(max(NARROWEST, self.multiple))
                 raise InputError(f"ratio: {self.ratio} of the embeddings hold no table; use at least {least:.3f}")
         if width >= wide:
             raise InputError(
@@ -118,6 +124,38 @@ class EmbeddingSvd(Factorizer):
             return "albert"
         pooled = has_dense_head(model) and anatomy_of(model).head_activation == "tanh"
         return "albert" if pooled else "electra"
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """Parameters of the embeddings: `each` for every feature of the tables, `fixed` beside them, `whole` as they are.
+
+    wide: the width of the tables as they are.
+    """
+
+    wide: int
+    each: int
+    fixed: int
+    whole: int
+
+    @classmethod
+    def of(cls, model: PreTrainedModel, inside: bool) -> _Cost:
+        """inside: in the family's own class, whose norm is as wide as the layers and whose projection has no bias."""
+        shape, anatomy, held = shape_of(model), anatomy_of(model), dict(model.base_model.named_parameters())
+        names = (anatomy.word_embeddings, anatomy.position_embeddings, anatomy.token_type_embeddings)
+        rows = sum(len(held[f"{name}.weight"]) for name in names if f"{name}.weight" in held) - anatomy.position_offset
+        wide, hidden = shape.embedding, shape.width
+        each, fixed = (rows + hidden, 2 * hidden) if inside else (rows + 2 + hidden, hidden)
+        whole = each * wide + fixed if wide < hidden else rows * wide + 2 * wide
+        return cls(wide, each, fixed, whole)
+
+    def most(self, share: float) -> int:
+        """The largest width whose embeddings have at most this share of the parameters."""
+        return int((share * self.whole - self.fixed) / self.each)
+
+    def share(self, width: int) -> float:
+        """The share of the parameters that embeddings of this width have."""
+        return (self.each * width + self.fixed) / self.whole
 
 
 def groups_of(model: PreTrainedModel) -> int:

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from compress.core.errors import InputError
+from compress.core.family import stock_family
 from compress.factorize.base import FACTORIZERS, Factorized, Factorizer, Job
 from compress.factorize.embedding_svd import NARROWEST, groups_of
 from compress.factorize.rehoused import plain_anatomy, rehoused
@@ -46,12 +47,21 @@ class ShareLayers(Factorizer):
             raise ValueError("weighted: is read with `width` only; leave it out, or give the tables a width")
         return self
 
+    def keeps_matrices(self) -> bool:
+        """A mean of layers fills zeros."""
+        return self.start == "anchor"
+
     @torch.no_grad()
     def factorize(self, job: Job) -> Factorized:
         """Raises InputError for a family that ALBERT cannot hold, and for groups that do not divide the layers."""
         model = job.model
         plain_anatomy(model, "share_layers")
         shape = shape_of(model)
+        if groups_of(model) == 1:
+            family = stock_family(model.config)
+            raise InputError(
+                f"share_layers: this {family} has one set of layer weights already; nothing is left to share"
+            )
         sources = self._sources(shape.layers, groups_of(model))
         counts, facts = self._tables(job, shape.embedding)
         config = albert_config(model, replace(shape, embedding=self.width or shape.embedding), groups=self.groups)

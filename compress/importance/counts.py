@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 
@@ -14,5 +15,7 @@ def allowed(number: int, each: int, multiple: int) -> tuple[int, ...]:
 
 
 def nearest(counts: Sequence[int], wanted: float) -> int:
-    """The count that is nearest to a wanted one; the larger of two that are equally near."""
-    return min(counts, key=lambda count: (abs(count - wanted), -count))
+    """The count, of rising ones, that is nearest to a wanted one; the larger of two that are equally near."""
+    above = bisect_left(counts, wanted)
+    around = counts[max(above - 1, 0) : above + 1]
+    return min(around, key=lambda count: (abs(count - wanted), -count))

@@ -137,7 +137,7 @@ def _check_refs(name: str, step: Step, seen: dict[str, Step | None], raw: dict[s
             why = "stands below; a step may use only what stands above it" if later else f"is not a step above{hint}"
             faults.append(Fault(place, f"{value} {why}"))
         elif (source := seen[target]) is not None and (
-            why := _unfit(value, source, mark) or _objection(step, path, target, seen)
+            why := _unfit(value, source, mark) or step.misuse(path, source) or _objection(step, path, target, seen)
         ):
             faults.append(Fault(place, why))
 

@@ -147,8 +147,10 @@ def _uniform(units: Sequence[Unit], budget: float) -> list[int]:
         own = [unit for unit in units if unit.kind == kind]
         finest = max(own, key=lambda unit: len(unit.counts))
         shares = [count / finest.counts[-1] for count in finest.counts]
-        places = [[unit.counts.index(nearest(unit, share)) for unit in own] for share in shares]
-        lost = [float(sum(unit.lost[at] for unit, at in zip(own, row, strict=True))) for row in places]
+        index = [{count: place for place, count in enumerate(unit.counts)} for unit in own]
+        places = [[held[nearest(unit, share)] for unit, held in zip(own, index, strict=True)] for share in shares]
+        losses = [unit.lost for unit in own]  # each sorts its scores
+        lost = [float(sum(loss[at] for loss, at in zip(losses, row, strict=True))) for row in places]
         costs = [sum(unit.costs[at] for unit, at in zip(own, row, strict=True)) for row in places]
         tables.append((own, places, lost, costs))
     fits = []

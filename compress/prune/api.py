@@ -25,6 +25,7 @@ from compress.prune.slicing import planned
 from compress.prune.target import Target
 from compress.prune.width import Width
 from compress.shapes.low_rank import LowRankLinear
+from compress.train.floats import refuse_quantized
 from compress.train.zeros import carry, marked, refuse
 
 LAYERS_BY = "similarity"
@@ -57,7 +58,7 @@ def prune_model(
     timer: Timer | None = None,
     reporter: Reporter | None = None,
 ) -> Pruned:
-    """Take parts out of a model (float32, on the CPU); `model` itself stays as it is.
+    """Take parts out of a model (float32, on the CPU); `model` keeps its weights, and is in eval mode from then on.
 
     evidence: what the criterion looks at, or a function that makes it for a tokenizer. texts: the fields of every
     training row. spread: `global` lets layers keep different numbers, `uniform` does not. target: how much of heads and
@@ -70,6 +71,7 @@ def prune_model(
         raise InputError("; ".join(faults))
     if target is not None and target.timed and timer is None:
         raise InputError(f"target: {target.aim} needs a `timer`, which times models on this machine")
+    refuse_quantized(model)
     before = planned(model, [])
     seen = evidence if callable(evidence) else _same(evidence)
     nn.Module.eval(model)

@@ -76,9 +76,13 @@ class Depth(Pruner):
 def best_layers(job: Job, ratio: float) -> list[int]:
     """The layers that stay when this share goes, by their scores; an encoder and a decoder lose the same share each.
 
-    Runs of one stored layer count the same, and the last of them go. Raises InputError where none would go or stay.
+    Runs of one stored layer count the same, and the last of them go. A single layer stays beside a longer stack.
+    Raises InputError where none would go or stay.
     """
-    return sorted(number for stack in _ranked(job) for number in _of_stack(stack, ratio))
+    stacks = _ranked(job)
+    if max(map(len, stacks)) == 1:
+        raise InputError("depth: there is one layer, which must stay; nothing can go")
+    return _kept_of(job, stacks, [_count_left(len(stack), ratio) if len(stack) > 1 else 1 for stack in stacks])
 
 
 def shorter_depths(job: Job) -> Iterator[list[int]]:
@@ -90,7 +94,7 @@ def shorter_depths(job: Job) -> Iterator[list[int]]:
     most = max(map(len, stacks))
     for gone in range(1, most):
         left = [max(1, len(stack) - round(gone * len(stack) / most)) for stack in stacks]
-        yield sorted(number for stack, count in zip(stacks, left, strict=True) for number in stack[:count])
+        yield _kept_of(job, stacks, left)
 
 
 def _ranked(job: Job) -> list[list[int]]:
@@ -103,8 +107,16 @@ def _ranked(job: Job) -> list[list[int]]:
     return [sorted(stack, key=lambda number: (-by_run[number - 1], number)) for stack in stacks_of(job.model)]
 
 
-def _of_stack(ranked: Sequence[int], ratio: float) -> Sequence[int]:
-    depth = len(ranked)
+def _kept_of(job: Job, stacks: Sequence[Sequence[int]], counts: Sequence[int]) -> list[int]:
+    """The best layers of every stack that the family can run alone."""
+    best = structure_of(job.model).best_layers
+    return sorted(
+        number for stack, count in zip(stacks, counts, strict=True) for number in best(job.model, stack, count)
+    )
+
+
+def _count_left(depth: int, ratio: float) -> int:
+    """How many of a stack's layers stay."""
     count = depth - round(ratio * depth)
     if count in (0, depth):
         least = max(1, min(depth - 1, count))
@@ -112,4 +124,4 @@ def _of_stack(ranked: Sequence[int], ratio: float) -> Sequence[int]:
             f"depth: a ratio of {ratio:g} of {depth} layers leaves {count}; nearest is to keep {least} "
             f"(a ratio of {1 - least / depth:.2f})"
         )
-    return ranked[:count]
+    return count

@@ -45,9 +45,9 @@ def stacks_of(model: PreTrainedModel) -> list[list[int]]:
 
 def first_layers(model: PreTrainedModel) -> list[list[int]]:
     """What to keep for a model of half the depth and for the shortest, whichever of them is shorter than the model."""
-    stacks = stacks_of(model)
-    half = [number for stack in stacks for number in stack[: max(1, len(stack) // 2)]]
-    one = [stack[0] for stack in stacks]
+    stacks, best = stacks_of(model), structure_of(model).best_layers
+    half = [number for stack in stacks for number in best(model, stack, max(1, len(stack) // 2))]
+    one = [number for stack in stacks for number in best(model, stack, 1)]
     whole = sum(map(len, stacks))
     return [some for some in ([one] if one == half else [one, half]) if len(some) < whole]
 

@@ -60,8 +60,8 @@ class MaskPruner(Pruner):
         """Only this kind of part. Raises InputError as `cut_parts`."""
         return cut_parts(job, [self])
 
-    def counts(self, units: Sequence[Unit], layers: Sequence[int], spread: Spread) -> list[int]:
-        """How many of each unit stay. layers: the layer of each unit. Raises InputError where nothing would go."""
+    def counts(self, units: Sequence[Unit], layers: Sequence[Sequence[int]], spread: Spread) -> list[int]:
+        """How many of each unit stay. layers: those of each unit. Raises InputError where nothing would go."""
         shares = [1 - share for share in self.shares(layers)]
         if self.ratios is not None:
             for unit, share in zip(units, shares, strict=True):
@@ -74,28 +74,44 @@ class MaskPruner(Pruner):
             counts = [nearest(unit, share) for unit, share in zip(units, shares, strict=True)]
         if all(count == unit.counts[-1] for count, unit in zip(counts, units, strict=True)):
             some = units[0].counts
+            if some == (1,):
+                raise InputError(f"{self.registered_name}: every layer has one, which must stay; nothing can go")
             raise InputError(
                 f"{self.registered_name}: nothing would go: of {some[-1]} {self.kind} a layer may keep "
                 f"{', '.join(map(str, some[-4:]))}; {_more(units, spread)}set `multiple` lower"
             )
         return counts
 
-    def shares(self, layers: Sequence[int]) -> list[float]:
-        """The share that shall go of each unit. layers: the layer of each. Raises InputError where that is not said."""
+    def shares(self, layers: Sequence[Sequence[int]]) -> list[float]:
+        """The share that shall go of each unit. layers: those of each, several where they keep the same parts.
+
+        Raises InputError where that is not said, or where layers that must keep the same are given different shares.
+        """
         if self.ratios is not None:
-            self._one_for_each_layer(layers)
-            return [self.ratios[layer - 1] for layer in layers]
+            self._one_for_each_layer(max(number for numbers in layers for number in numbers))
+            return [self._one_share(numbers) for numbers in layers]
         if self.ratio is None:
             raise InputError(f"{self.registered_name}: says not how much goes; give `ratio`, `ratios` or a target")
         return [self.ratio for _ in layers]
 
-    def _one_for_each_layer(self, layers: Sequence[int]) -> None:
+    def _one_for_each_layer(self, layers: int) -> None:
         ratios = self.ratios or []
-        if len(ratios) != max(layers):
+        if len(ratios) != layers:
             raise InputError(
-                f"{self.registered_name}: ratios: expected one for each of the model's {max(layers)} layers, came "
-                f"{len(ratios)}"
+                f"{self.registered_name}: ratios: expected one for each of the model's {layers} layers, came "
+                f"{len(ratios)} (layers that run the same weights count once)"
             )
+
+    def _one_share(self, layers: Sequence[int]) -> float:
+        """The share of all these layers."""
+        found = {(self.ratios or [])[number - 1] for number in layers}
+        if len(found) > 1:
+            raise InputError(
+                f"{self.registered_name}: ratios: layers {', '.join(map(str, layers))} share what is added to their "
+                f"scores and keep the same {self.kind}; give them the same share, came "
+                f"{', '.join(f'{share:g}' for share in sorted(found))}"
+            )
+        return found.pop()
 
 
 def _more(units: Sequence[Unit], spread: Spread) -> str:
@@ -224,10 +240,10 @@ def amounts(job: Job, units: Sequence[Unit], pruner: MaskPruner) -> list[tuple[U
     return list(zip(own, pruner.counts(own, _layers(job, own), job.spread), strict=True))
 
 
-def _layers(job: Job, units: Sequence[Unit]) -> list[int]:
-    """The layer of each unit."""
+def _layers(job: Job, units: Sequence[Unit]) -> list[list[int]]:
+    """The layers of each unit: several where blocks keep the same heads."""
     layers = {name: block.layer for name, block in blocks_of(job.model).items()}
-    return [layers[unit.names[-1]] for unit in units]
+    return [sorted({layers[name] for name in unit.names}) for unit in units]
 
 
 def asked_and_got(job: Job, pruners: Sequence[MaskPruner], chosen: Sequence[tuple[Unit, int]]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from compress.prune.depth import Depth, shorter_depths
 from compress.prune.kept_layers import keep_layers
 from compress.prune.latency import Timer
 from compress.prune.masking import MaskPruner, amounts, asked_and_got, cut_chosen, kept, masks_of, scored_units
-from compress.prune.search import OutOfReachError, Reached, TimeSearch, parameter_counts
+from compress.prune.search import MetAlreadyError, OutOfReachError, Reached, TimeSearch, parameter_counts
 from compress.prune.slicing import planned
 from compress.prune.target import Target
 
@@ -65,6 +65,9 @@ class Reach:
             return self._with_depth(job, pruners, layers, units, search)
         except OutOfReachError as error:
             raise OutOfReachError(f"{error}: {self._advice()}") from None
+        except MetAlreadyError as error:
+            before = self.named & ({"vocab", "width"} if layers is not None else {"vocab", "depth", "width"})
+            raise MetAlreadyError(f"{error}{_enough(sorted(before), pruners)}") from None
 
     def _advice(self) -> str:
         """What else could go, of what the step does not name yet."""
@@ -158,6 +161,14 @@ class Reach:
         if planned(job.model, []) - sum(unit.gone for unit in units) <= self.target.parameters_of(self.reference):
             return None
         return parameter_counts(job.model, units, self.target, self.reference, job.spread).counts
+
+
+def _enough(before: Sequence[str], pruners: Sequence[MaskPruner]) -> str:
+    """What to do where other parts, which went before, are enough."""
+    if not before:
+        return ""
+    parts = " and ".join(f"`{pruner.registered_name}`" for pruner in pruners)
+    return f" of heads and neurons: {' and '.join(before)} did it; leave {parts} and `target` out, or ask for more"
 
 
 def units_for(job: Job, pruners: Sequence[MaskPruner]) -> list[Unit]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import median
-from typing import Any
+from typing import Any, overload
 
 from transformers import PreTrainedModel
 
@@ -29,6 +30,8 @@ OVERSHOT = 1.04  # faster than asked by more than that: more is given up than th
 NOISE = 1.02  # how far below its value a timing is taken for at most: parts are not given up for a loud machine
 FEW = 1e-9  # a budget is met up to rounding
 
+Maker = Callable[[], PreTrainedModel]
+
 
 @dataclass(frozen=True)
 class Reached:
@@ -36,6 +39,10 @@ class Reached:
 
     counts: list[int]
     facts: dict[str, Any]
+
+
+class MetAlreadyError(InputError):
+    """Nothing has to go. Whether something else of the step went before is known to who knows all of it."""
 
 
 class OutOfReachError(InputError):
@@ -53,7 +60,9 @@ def parameter_counts(
     now = planned(model, [])
     allowed = target.parameters_of(reference)
     if now <= allowed and not shorter:
-        raise InputError(f"target: the model has {now:,} parameters, and {allowed:,} are allowed; nothing would go")
+        raise MetAlreadyError(
+            f"target: the model has {now:,} parameters, and {allowed:,} are allowed; nothing would go"
+        )
     other = now - sum(unit.costs[-1] + unit.gone for unit in units)
     least = int(other + sum(unit.costs[0] for unit in units))
     if least > allowed:
@@ -66,6 +75,34 @@ def parameter_counts(
     got = int(other + sum(unit.costs[unit.counts.index(count)] for unit, count in zip(units, counts, strict=True)))
     facts = {"aim": target.aim, "allowed": allowed, "planned": got, "reference": reference}
     return Reached(counts, facts)
+
+
+class Made(Sequence[PreTrainedModel]):
+    """Models that are made when they are asked for: eleven of them at once are as large as a few of the whole.
+
+    seen: by its maker, the heads and neurons of every block of a model that was made.
+    """
+
+    def __init__(
+        self, makers: Sequence[Maker], seen: dict[Maker, tuple[tuple[int, ...], tuple[int, ...]]] | None = None
+    ) -> None:
+        self.makers, self.seen = list(makers), {} if seen is None else seen
+
+    def __len__(self) -> int:
+        return len(self.makers)
+
+    @overload
+    def __getitem__(self, place: int) -> PreTrainedModel: ...
+    @overload
+    def __getitem__(self, place: slice) -> Made: ...
+    def __getitem__(self, place: int | slice) -> PreTrainedModel | Made:
+        if isinstance(place, slice):
+            return Made(self.makers[place], self.seen)
+        maker = self.makers[place]
+        model = maker()
+        found = kept(model, model)
+        self.seen[maker] = tuple(found["heads"]["after"]), tuple(found["neurons"]["after"])
+        return model
 
 
 class TimeSearch:
@@ -173,7 +210,7 @@ class TimeSearch:
             )
         # Where layers went or a ratio takes parts, the target may be met by that alone.
         if whole <= self.allowed and not self.shorter and not any(unit.gone for unit in self.units):
-            raise InputError(
+            raise MetAlreadyError(
                 f"target: {self._asked()} is met already: the model takes {whole:.3g} ms,"
                 f" {self.reference / whole:.2f}x "
                 "the reference's speed; nothing would go"
@@ -189,12 +226,13 @@ class TimeSearch:
         heads, neurons = (_counts(self.units, kind) for kind in ("heads", "neurons"))
         shapes = shapes_to_time(heads or [0], neurons or [0])
         self.reporter.note(f"timing {len(shapes)} shapes of the model for the latency table")
-        models = [self._uniform(shape) for shape in shapes]
+        models = Made([partial(self._uniform, shape) for shape in shapes])
         if deep:
-            models += [keep_layers(self.model, some) for some in first_layers(self.model)]
+            models.makers += [partial(keep_layers, self.model, some) for some in first_layers(self.model)]
         timings = self.timer(models, self.tokenizer)
         reference = median(timing.milliseconds * timing.ratio for timing in timings)
-        table = [_line(model, reference / timing.ratio) for model, timing in zip(models, timings, strict=True)]
+        lines = [models.seen[maker] for maker in models.makers]
+        table = [Measured(*line, reference / timing.ratio) for line, timing in zip(lines, timings, strict=True)]
         return table, timings, reference
 
     def _uniform(self, shape: Shape) -> PreTrainedModel:
@@ -227,11 +265,6 @@ class TimeSearch:
                 for line, one in zip(self.table, self.timings, strict=True)
             ],
         }  # fmt: skip
-
-
-def _line(model: PreTrainedModel, milliseconds: float) -> Measured:
-    found = kept(model, model)
-    return Measured(tuple(found["heads"]["after"]), tuple(found["neurons"]["after"]), milliseconds)
 
 
 def _counts(units: Sequence[Unit], kind: str) -> Sequence[int]:

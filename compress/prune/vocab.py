@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field, model_validator
 
+from compress.anatomy.base import structure_of
 from compress.core.errors import Fault, InputError, JobError
 from compress.prune.base import PRUNERS, Change, Job, Pruner
 from compress.prune.coverage import coverage, covered, ids_of
@@ -72,10 +73,11 @@ class Vocab(Pruner):
     def cut(self, job: Job) -> Change:
         """The model and tokenizer of fewer tokens.
 
-        Raises InputError for a tokenizer that cannot be cut, a corpus without texts, tokens that the embedding has no
-        row for, when nothing would go or when more must stay than `size` or `ratio` allow; JobError when covered text
-        is not cut or predicted as before.
+        Raises InputError for an unknown family, a tokenizer that cannot be cut, a corpus without texts, tokens that the
+        embedding has no row for, when nothing would go or when more must stay than `size` or `ratio` allow; JobError
+        when covered text is not cut or predicted as before.
         """
+        structure_of(job.model)
         rows_before = len(table(job.model))
         cutter = cutter_of(job.tokenizer)
         known = tokens_by_id(cutter)

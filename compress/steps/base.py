@@ -75,6 +75,10 @@ class Step(Options):
         """
         return ""
 
+    def misuse(self, option: str, source: Step) -> str:
+        """As `objection`, and asked only of the step that the option names, whatever stands behind it."""
+        return ""
+
     def shaped_by(self) -> str:
         """The `$name` (or path) of a model whose kinds of matrices this step's model has; else empty."""
         return ""

@@ -19,6 +19,7 @@ from compress.distill.distillation import Distillation
 from compress.distill.gates.base import GATES, Gates
 from compress.distill.thrifty import TeacherMode
 from compress.distill.tokens import student_tokens
+from compress.importance.movement import FILE as SCORES
 from compress.losses.base import LOSSES, Loss
 from compress.signals.store import Signals
 from compress.steps.base import STEPS, Context, Step
@@ -32,6 +33,12 @@ from compress.train.options import TrainOptions
 
 GOLDEN = 8
 _WORDS = "AutoModelForTokenClassification"  # the head of tasks whose words come one by one
+
+SHUT = (
+    "was trained with gates, and the heads and neurons that they shut are zeros, which a training without gates would "
+    "fill again; take them out first (`prune` with `by: movement` and the shares of its gates), and distil what that "
+    "gives"
+)
 
 
 @STEPS.register("distill")
@@ -119,8 +126,13 @@ class Distill(Step, TrainOptions):
         return [self.teacher] if self.teacher is not None else list(self.teachers or ())
 
     def shaped_by(self) -> str:
-        """The model that the student is taken up from, when it is one."""
-        return self.student.shaped_by()
+        """The model that the student, or at least its body, is taken up from, when it is one."""
+        return self.student.shaped_by() or self.start or ""
+
+    def misuse(self, option: str, source: Step) -> str:
+        """A start of which gates shut parts, for a training without any."""
+        shut = isinstance(source, Distill) and source.gates is not None and self.gates is None
+        return SHUT if shut and option.startswith(("student.", "start")) else ""
 
     def files(self) -> list[Path]:
         """The folders of models that are given by path."""
@@ -140,6 +152,7 @@ class Distill(Step, TrainOptions):
 
     def run(self, context: Context) -> None:
         """Load the teachers, check them, build the student, train it, score it, save it."""
+        self._refuse_shut_parts(context)
         corpus = Corpus.open(context.folder(self.corpus))
         task = Choice(TASKS).parse(corpus.task)
         assert isinstance(task, Task)
@@ -202,6 +215,12 @@ class Distill(Step, TrainOptions):
             measured["gates"] = gates.facts()
         context.about.update(about, inherited=inherited, trained_head=trained_head, uses_teacher=uses_teacher)
         context.measured.update(measured)
+
+    def _refuse_shut_parts(self, context: Context) -> None:
+        """Raises InputError for a start of which gates shut parts, given by path or from a recipe that changed."""
+        for name in (self.student.shaped_by(), self.start):
+            if name and self.gates is None and (Path(context.source(name)) / SCORES).is_file():
+                raise InputError(f"{name}: {SHUT}")
 
     def _models(self) -> dict[str, str]:
         """The models that are named, by option."""

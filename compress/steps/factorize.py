@@ -52,6 +52,10 @@ class Factorize(Step):
         """A model given by path that is not there."""
         return missing_folder(self.model)
 
+    def shaped_by(self) -> str:
+        """The model that it factorizes, where its matrices go over as they are, zeros and all."""
+        return self.model if self.method.keeps_matrices() else ""
+
     def objection(self, option: str, source: Step) -> str:
         """A low-rank model: no stock architecture holds it, and its factors are not factorized again.
 

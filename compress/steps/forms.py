@@ -29,6 +29,7 @@ from compress.train.facts import architecture, longest_input, model_inputs, para
 from compress.train.folder import Loaded, load_model
 from compress.train.golden import write_golden
 from compress.train.rows import inputs_for
+from compress.train.source import read_config
 
 GOLDEN_ROWS = 8
 COPIED = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt",
@@ -58,6 +59,11 @@ def open_float(context: Context, model: str, corpus: str, untrained: bool = Fals
     _refuse_other_forms(source, model)
     outputs = {"classes": len(opened.labels), "labels": len(opened.labels), "value": 1, "span": 2}.get(task.output)
     loaded = load_model(str(source), task.auto_class, num_labels=outputs if untrained else None)
+    if not untrained and getattr(loaded.model.config, "is_encoder_decoder", False):
+        raise InputError(
+            f"{model}: a {stock_family(loaded.model.config)} has an encoder and a decoder, of which no engine's form "
+            f"is made and nothing is factorized here; `prune` is what there is for it"
+        )
     random = untrained_parts(loaded, task)
     if random and not untrained:
         raise InputError(f"{model}: lacks trained weights for its task ({', '.join(random[:3])}); train it first")
@@ -120,6 +126,7 @@ def finish(context: Context, opened: Opened, engine: str, facts: Mapping[str, An
 
 
 def _refuse_other_forms(source: Path, name: str) -> None:
+    """Raises InputError for a folder whose weights are quantized, by Stillroom or by something else."""
     manifest = source / MANIFEST
     about = read_manifest(source, "Model").get("about", {}) if manifest.is_file() else {}
     for form, facts in about.get("engine", {}).items():
@@ -128,6 +135,11 @@ def _refuse_other_forms(source: Path, name: str) -> None:
                 f"{name}: is already {facts.get('dtype')} for the engine {form}; give the float student that it was "
                 f"made from (a `teach` or `distill` step)"
             )
+    written = source / "config.json"
+    method = read_config(source).get("quantization_config") if written.is_file() else None
+    if method:
+        kind = method.get("quant_method") if isinstance(method, dict) else method
+        raise InputError(f"{name}: is quantized already ({kind}); give the float model that it was made from")
 
 
 def _facts(loaded: Loaded, corpus: Corpus, inputs: list[str]) -> dict[str, Any]:

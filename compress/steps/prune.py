@@ -101,6 +101,17 @@ class Prune(Step):
             faults += [Fault(f"{place}.{fault.path}", fault.message) for fault in pruner.preflight()]
         return faults
 
+    def misuse(self, option: str, source: Step) -> str:
+        """Movement, of a model that was not trained with gates, which leave its scores."""
+        if option != "model" or self.by.registered_name != "movement" or getattr(source, "gates", None) is not None:
+            return ""
+        if not any(pruner.ranked_by() & self.by.parts for pruner in self.what):
+            return ""
+        return (
+            "has no scores for `by: movement`, which a distillation with gates leaves; prune what that gives "
+            "(`distill: {gates: {movement: {heads: 0.5, ffn: 0.5}}, ...}`), or prune by another criterion"
+        )
+
     def shaped_by(self) -> str:
         """The model that it prunes, whose kinds of matrices it leaves as they are."""
         return self.model

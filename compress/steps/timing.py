@@ -48,7 +48,12 @@ class BenchTimer:
     seed: int = 13
 
     def __post_init__(self) -> None:
-        """Raises InputError for a length that the models cannot read."""
+        """Raises InputError for a length that the models cannot read, and for models without an engine's form."""
+        config = self.opened.loaded.model.config
+        if self.target.engine in EXPORTERS.names() and getattr(config, "is_encoder_decoder", False):
+            raise InputError(
+                f"target.engine: a {stock_family(config)} is not exported to {self.target.engine}; time it on torch"
+            )
         most = min(positions(one.loaded.model) for one in (self.opened, self.reference))
         if self.target.length != "corpus" and self.target.length > most:
             raise InputError(f"target.length: the model reads at most {most} tokens; set it to that or less")

@@ -11,15 +11,18 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from compress.anatomy.base import Anatomy, anatomy_of
+from compress.anatomy.blocks import features
+from compress.shapes.low_rank import LowRankLinear
 from compress.students.filling import Filling
 from compress.students.narrowing import Narrowing, narrowed_norm
 from compress.students.spectrum import across_ones, centred, principal
 
 SAMPLE = 4096
+AT_ONCE = 16384  # rows of a table that are in float64 at a time
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def tables_of(teacher: PreTrainedModel) -> Tables:
     if projection is None:
         return tables
     words, positions, types, gain, shift = tables.words, tables.positions, tables.types, tables.gain, tables.shift
-    matrix, bias = projection.weight.detach(), projection.bias.detach()
+    matrix, bias = _matrix(projection), projection.get_parameter("bias").detach()
 
     def wide(table: Tensor) -> Tensor:
         return (centred(table).float() * gain) @ matrix.T
@@ -85,11 +88,22 @@ def table_moments(tables: Tables, counts: Tensor | None = None) -> Tensor:
 
     counts: `[v]`, how often each word's row is taken; None: all alike.
     """
-    rows = [centred(table) for table in (tables.words, tables.positions, tables.types) if table is not None]
-    moments = [table.T @ table / len(table) for table in rows]
-    if counts is not None:
-        moments[0] = rows[0].T @ (rows[0] * (counts.double() / counts.sum())[:, None])
-    return torch.stack(moments).sum(0)
+    shares = None if counts is None else counts.double() / counts.sum()
+    found = [_second_moments(tables.words, shares), _second_moments(tables.positions, None)]
+    if tables.types is not None:
+        found.append(_second_moments(tables.types, None))
+    return torch.stack(found).sum(0)
+
+
+def _second_moments(table: Tensor, shares: Tensor | None) -> Tensor:
+    """Of centred rows, each counting its share (None: all alike); in parts, since a whole vocabulary in float64 is
+    twice its table."""
+    shares = torch.full((len(table),), 1 / len(table), dtype=torch.float64) if shares is None else shares
+    total = torch.zeros(table.shape[1], table.shape[1], dtype=torch.float64, device=table.device)
+    for rows, share in zip(torch.split(table, AT_ONCE), torch.split(shares.to(table.device), AT_ONCE), strict=True):
+        seen = centred(rows)
+        total += seen.T @ (seen * share[:, None])
+    return total
 
 
 def kept_by_width(tables: Tables, counts: Tensor | None = None) -> Tensor:
@@ -126,41 +140,48 @@ def fill_embeddings(
     """
     one, two = anatomy_of(teacher), anatomy_of(student)
     theirs, mine = one.projection(teacher), two.projection(student)
-    same = theirs is not None and mine is not None and theirs.in_features == mine.in_features
-    narrower = theirs is not None and mine is not None and mine.in_features < theirs.in_features
+    wide, size = (None if one is None else features(one)[0] for one in (theirs, mine))
+    same = wide is not None and wide == size
+    narrower = wide is not None and size is not None and size < wide
     tables = stored_tables(teacher) if narrower else tables_of(teacher)
     if same:
-        assert theirs is not None and mine is not None
+        assert theirs is not None and mine is not None and size is not None
         _fill_raw(fill, teacher, student)
-        fill(mine.weight, narrowing.hidden.T @ theirs.weight)
-        fill(mine.bias, theirs.bias @ narrowing.hidden)
+        fill(mine.get_parameter("weight"), narrowing.hidden.T @ _matrix(theirs))
+        fill(mine.get_parameter("bias"), theirs.get_parameter("bias") @ narrowing.hidden)
         facts = ["embedding tables and their norm, as they are", "projection to the width"]
-        return facts, Tied(torch.eye(mine.in_features))
+        return facts, Tied(torch.eye(size))
     facts = [] if tables.exact else ["the teacher's factorized tables, multiplied out (nearly)"]
     if tables.types is not None and not two.token_type_embeddings:
         tables = tables.without_types()
         facts.append("token type 0, added to the positions")
-    if mine is None:
+    if mine is None or size is None:
         space, longer = narrowing.hidden, narrowing.gain
         _fill_tables(fill, student, tables, space)
         gain, shift = narrowed_norm(tables.gain, tables.shift, space, longer)
     else:
-        space, kept = factors(tables, mine.in_features, counts)
+        space, kept = factors(tables, size, counts)
         _fill_tables(fill, student, tables, space)
-        gain, shift = torch.ones(mine.in_features), torch.zeros(mine.in_features)
-        longer = math.sqrt(len(space) * kept / mine.in_features)
+        gain, shift = torch.ones(size), torch.zeros(size)
+        longer = math.sqrt(len(space) * kept / size)
         outer, bias = narrowing.hidden.T, tables.shift
         if narrower:
             assert theirs is not None
-            outer, bias = outer @ theirs.weight, theirs.weight @ bias + theirs.bias
-        fill(mine.weight, outer @ (longer * tables.gain[:, None] * space))
-        fill(mine.bias, bias @ narrowing.hidden)
+            matrix = _matrix(theirs)
+            outer, bias = outer @ matrix, matrix @ bias + theirs.get_parameter("bias")
+        fill(mine.get_parameter("weight"), outer @ (longer * tables.gain[:, None] * space))
+        fill(mine.get_parameter("bias"), bias @ narrowing.hidden)
         facts.append(f"tables and projection by singular values, {kept:.1%} of their energy")
     norm = student.base_model.get_submodule(two.embedding_norm)
     fill(norm.get_parameter("weight"), gain)
     fill(norm.get_parameter("bias"), shift)
     done = ["word embeddings", "position embeddings", "embedding norm", *_types(tables, two), *facts]
     return done, Tied(space, longer) if tables.exact else None
+
+
+def _matrix(part: nn.Module) -> Tensor:
+    """What a projection multiplies with, `[out, in]`."""
+    return (part.product() if isinstance(part, LowRankLinear) else part.get_parameter("weight")).detach()
 
 
 def factors(tables: Tables, size: int, counts: Tensor | None = None) -> tuple[Tensor, float]:

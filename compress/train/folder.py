@@ -99,6 +99,8 @@ def load_model(
     missing = _check_report(source, model, report, fresh_head)
     _check_finite(source, model)
     _check_tokenizer(source, model, tokenizer)
+    if model.config.pad_token_id is None:  # a GPT-2 finds the last token of a text by it
+        model.config.pad_token_id = tokenizer.pad_token_id
     if auto_class == _AUTO_CLASSES["tag"] and missing:
         prefix_words(tokenizer)
     tokenizer.model_input_names = model_inputs(model, tokenizer)

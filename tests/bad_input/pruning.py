@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 from tests.bad_input.models import without_head
-from tests.bad_input.scene import RUN, Case, Change, both, edit, outside_teacher
+from tests.bad_input.scene import RUN, Case, Change, both, config, edit, outside_teacher
 
 END = "      method: {onnx: {scheme: dynamic}}\n"
 
@@ -14,8 +17,20 @@ def prune(options: str, model: str = "$teacher") -> Change:
     return edit(END, END + written)
 
 
+BACK = edit("teacher: ./model", "teacher: $teacher")
 HALF = "what: [{heads: {ratio: 0.5}}, {ffn: {ratio: 0.5}}]"
 PLACE = "recipe.yaml:34: steps.small.prune"
+
+
+def whole_words(root: Path) -> None:
+    """A tokenizer that takes words whole, of the same tokens."""
+    path = root / "model/tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    tokenizer["model"] = {"type": "WordLevel", "vocab": tokenizer["model"]["vocab"], "unk_token": "[UNK]"}
+    path.write_text(json.dumps(tokenizer))
+    path = root / "model/tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "tokenizer_class": "PreTrainedTokenizerFast"}))
+
 
 CASES = [
     Case("an int8 model to prune", RUN, (f"{PLACE}.model", "$int8", "give the float model"), prune(HALF, "$int8")),
@@ -24,6 +39,22 @@ CASES = [
         RUN,
         (PLACE, "runs/base/int8", "already int8 for the engine onnx", "give the float student"),
         prune(HALF, "runs/base/int8"),
+    ),
+    Case(
+        "a model to prune that something else quantized",
+        RUN,
+        (PLACE, "./model: is quantized already (gptq); give the float model that it was made from"),
+        both(
+            outside_teacher(config(quantization_config={"quant_method": "gptq", "bits": 4})),
+            BACK,
+            prune(HALF, "./model"),
+        ),
+    ),
+    Case(
+        "a tokenizer that cannot be cut",
+        RUN,
+        (PLACE, "vocab: a tokenizer of the kind WordLevel cannot be cut; WordPiece, BPE, Unigram can"),
+        both(outside_teacher(whole_words), BACK, prune("what: [{vocab: {}}]", "./model")),
     ),
     Case("a model to prune that is not there", RUN, (f"{PLACE}.model", "no such folder"), prune(HALF, "./nowhere")),
     Case(
@@ -92,7 +123,7 @@ CASES = [
         "fisher without a trained head",
         RUN,
         (PLACE, "no head trained for this task", "magnitude"),
-        both(outside_teacher(without_head), edit("teacher: ./model", "teacher: $teacher"), prune(HALF, "./model")),
+        both(outside_teacher(without_head), BACK, prune(HALF, "./model")),
     ),
     Case(
         "vocabulary with nothing to go by",

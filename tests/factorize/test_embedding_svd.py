@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from pydantic import ValidationError
-from transformers import PreTrainedModel
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from compress.anatomy.base import anatomy_of
+from compress.anatomy.base import anatomy_of, structure_of
 from compress.anatomy.heads import head_parts
 from compress.core.errors import InputError
+from compress.core.family import is_uneven
 from compress.factorize.base import Factorized, Job
 from compress.factorize.embedding_svd import EmbeddingSvd
+from compress.importance.masks import ones
+from compress.prune.masked_cut import cut_masked
 from compress.students.embeddings import kept_by_width, stored_tables
 from compress.students.narrowing import layer_weights
 from compress.students.spectrum import centred
 from compress.train.facts import parameters
-from tests.models import HEADS, batch, inputs_for, tiny
+from tests.models import HEADS, OWN, batch, inputs_for, tiny
 from tests.students.test_inits import states
 
 
@@ -157,11 +161,62 @@ def test_a_head_that_electra_changes_is_told() -> None:
     assert torch.isfinite(made.model(**batch()).logits).all()
 
 
-@pytest.mark.parametrize("family", ["deberta-v2", "mpnet"])
-def test_other_families_are_refused_by_name(family: str) -> None:
+@pytest.mark.parametrize(("family", "options"), [("mpnet", {}), ("deberta-v2", {"into": "albert"})])
+def test_other_families_are_refused_by_name(family: str, options: dict[str, Any]) -> None:
     """Prevents a BERT with the weights of an attention that adds relative positions."""
     with pytest.raises(InputError, match=rf"holds a {family}, whose .*; use `low_rank`"):
-        factorized(tiny(family), width=4)
+        factorized(tiny(family), width=4, **options)
+
+
+def test_deberta_loses_nothing_but_what_is_cut(tmp_path: Path) -> None:
+    """Prevents a DeBERTa that is refused, or moved, although its own class holds narrow tables behind its norm."""
+    model = tiny("deberta-v2")
+    table = model.get_input_embeddings().weight
+    table.data = torch.randn(50, 5) @ torch.randn(5, 16) + torch.randn(50, 1)  # rank 5 beside the mean
+    inputs = inputs_for(model)
+    with torch.no_grad():
+        wanted = model(**inputs).logits
+        made = factorized(model, width=5)
+        assert torch.allclose(made.model(**inputs).logits, wanted, atol=1e-5)
+        assert not torch.allclose(factorized(model, width=4).model(**inputs).logits, wanted, atol=1e-3)
+    assert made.facts["family"] == "deberta-v2" and made.facts["random"] == [] and made.lost == []
+    assert made.facts["kept_energy"] == pytest.approx(1)
+    assert parameters(made.model)["embeddings"] == 50 * 5 + 5 * 16 + 2 * 16
+    made.model.save_pretrained(tmp_path)
+    opened = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    assert type(opened) is type(model) and torch.allclose(opened(**inputs).logits, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"position_biased_input": True, "type_vocab_size": 2}], ids=["v3", "v2"])
+def test_all_tables_of_deberta_are_cut_and_cut_again(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents positions or types that are left out of the narrow space, and a second cut that adds to the first."""
+    monkeypatch.setitem(OWN, "deberta-v2", {**OWN["deberta-v2"], **options})
+    model = tiny("deberta-v2")
+    inputs = structure_of(model).inputs(model, *inputs_for(model).values())
+    wanted = states(model, inputs)[0]
+    once = factorized(model, width=12).model
+    twice, straight = factorized(once, width=6).model, factorized(model, width=6).model
+    gaps = [float((states(one, inputs)[0] - wanted).norm() / wanted.norm()) for one in (once, straight, twice)]
+    assert gaps[0] < 0.5 * gaps[1] and gaps[2] == pytest.approx(gaps[1], rel=1e-3)
+    narrow = factorized(once, ratio=0.6, multiple=1)
+    assert parameters(narrow.model)["embeddings"] <= 0.6 * parameters(once)["embeddings"]
+    assert narrow.facts["embedding"] < 12
+
+
+def test_an_uneven_deberta_keeps_its_shapes() -> None:
+    """Prevents narrow tables that cost a pruned DeBERTa its layers."""
+    model = tiny("deberta-v2", layers=2)
+    masks = ones(model)
+    next(iter(masks.neurons.values()))[:9] = 0
+    uneven = cut_masked(model, masks)
+    made = factorized(uneven, width=8).model
+    assert is_uneven(made.config) and parameters(made)["encoder"] == parameters(uneven)["encoder"]
+
+
+def test_a_masked_token_deberta_is_refused() -> None:
+    """Prevents a head that multiplies states with a table of another width."""
+    with pytest.raises(InputError, match="masked-token head of a deberta-v2"):
+        factorized(tiny("deberta-v2", head="mask"), head="mask", width=4)
 
 
 def test_options_that_contradict() -> None:

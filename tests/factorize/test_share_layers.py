@@ -76,7 +76,7 @@ def test_an_albert_can_share_more() -> None:
     one = shared(two, groups=1)
     every = layer_weights(two, (1, 3))
     assert torch.allclose(layer_weights(one.model, (1,))["query.weight"], every["query.weight"], atol=1e-6)
-    with pytest.raises(InputError, match="the model has 1 sets of layer weights, and 1 are no fewer"):
+    with pytest.raises(InputError, match="this albert has one set of layer weights already; nothing is left to share"):
         shared(one.model)
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from compress.core.errors import InputError
+from compress.importance.counts import nearest as count_nearest
 from compress.prune.allot import Unit, allot, allowed, nearest
 
 
@@ -93,3 +94,11 @@ def test_nearest_counts() -> None:
     """A ratio of a half that keeps less than half."""
     one = unit("a", [1.0] * 24, multiple=8)
     assert [nearest(one, share) for share in (0.01, 0.5, 0.7, 0.99)] == [8, 16, 16, 24]
+
+
+def test_the_nearest_of_many_is_found_in_each_place() -> None:
+    """Prevents a search by halves that misses an end, a count itself, or the larger of two that are equally near."""
+    counts = allowed(3072, 1, 8)
+    for wanted in (-1.0, 0.0, 7.9, 8.0, 12.0, 12.01, 1540.0, 3071.9, 3072.0, 9999.0):
+        assert count_nearest(counts, wanted) == min(counts, key=lambda count: (abs(count - wanted), -count))
+    assert count_nearest((5,), 1.0) == 5

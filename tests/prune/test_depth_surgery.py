@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import T5EncoderModel, T5ForSequenceClassification
 
-from compress.anatomy.base import prunable_families
+from compress.anatomy.base import prunable_families, structure_of
 from compress.core.errors import InputError
 from compress.prune.kept_layers import LayerPlan, keep_layers
 from compress.prune.proof import prove, random_batches
@@ -70,6 +70,24 @@ def test_groups_of_albert_go_with_their_runs(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(
+    ("groups", "runs", "inner"), [(1, 6, 1), (2, 6, 1), (3, 8, 1), (2, 7, 1), (6, 6, 1), (2, 4, 2)]
+)
+def test_the_best_layers_of_albert_can_run_alone(
+    groups: int, runs: int, inner: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prevents a ratio, or a target with `depth`, that asks for a choice of runs which no stock ALBERT can make."""
+    monkeypatch.setitem(OWN, "albert", {"num_hidden_groups": groups, "inner_group_num": inner})
+    model = tiny("albert", layers=runs)
+    structure, ranked = structure_of(model), list(range(runs * inner, 0, -1))  # the last are best
+    for count in range(inner, runs * inner, inner):
+        kept = structure.best_layers(model, ranked, count)
+        assert len(kept) == count
+        left = keep_layers(model, kept)
+        assert left.config.num_hidden_groups == min(groups, count // inner)  # as many different ones as can be
+    assert structure.best_layers(model, ranked, inner)[0] > (runs * inner) / 2 or groups == 1
+
+
+@pytest.mark.parametrize(
     "kept", [(), (0, 1), (1, 5), (2, 1), (1, 1)], ids=["none", "zero", "too-many", "order", "twice"]
 )
 def test_wrong_layers_are_refused(kept: tuple[int, ...]) -> None:
@@ -95,3 +113,7 @@ def test_layers_that_cannot_be_first_are_refused(monkeypatch: pytest.MonkeyPatch
     prove(scaled, keep_layers(scaled, (1, 2)), LayerPlan((1, 2)))
     with pytest.raises(InputError, match="only its last layers can go"):
         keep_layers(scaled, (1, 3))
+    ranked = [4, 3, 2, 1]
+    assert structure_of(model).best_layers(model, ranked, 2) == [1, 4]  # who gives a ratio need not know of it
+    assert structure_of(scaled).best_layers(scaled, ranked, 2) == [1, 2]
+    assert structure_of(tiny_gpt2()).best_layers(tiny_gpt2(), ranked, 2) == [3, 4]

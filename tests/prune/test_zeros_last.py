@@ -8,12 +8,13 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from compress.core.errors import InputError
+from compress.core.errors import FaultsError, InputError
 from compress.factorize.base import Job
 from compress.factorize.embedding_svd import EmbeddingSvd
 from compress.factorize.low_rank import LowRank
 from compress.factorize.share_layers import ShareLayers
 from compress.importance.magnitude import Magnitude
+from compress.pipeline.recipe import parse_recipe
 from compress.prune.api import prune_model
 from compress.prune.base import Pruner
 from compress.prune.depth import Depth
@@ -93,6 +94,39 @@ def test_no_products_of_pruned_weights() -> None:
     svd = step("factorize", method={"embedding_svd": {"width": 8}})
     assert "let `weights` come last" in low.objection("model", weights)
     assert svd.objection("model", weights) == "" == low.objection("corpus", weights)
+
+
+ORDER = """\
+name: order
+steps:
+  c: {prepare: {source: {reviews: {rows: 600}}, task: {classify: {}}}}
+  t: {teach: {corpus: $c, model: {scratch: {layers: 2, width: 32, heads: 4, ffn: 64, tokenizer: {wordpiece: {}}}}}}
+  w: {prune: {model: $t, corpus: $c, what: [{weights: {pattern: "2:4"}}], by: magnitude}}
+"""
+RECOVERED = "distill: {corpus: $c, teacher: $t, losses: [logits_kl], "
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        RECOVERED + "student: {checkpoint: {name: $w}}}",
+        RECOVERED + "student: {tinybert: {}}, start: $w}",
+        "teach: {corpus: $c, model: {pretrained: {name: $w}}}",
+        "factorize: {model: $w, corpus: $c, method: {embedding_svd: {width: 8}}}",
+        "factorize: {model: $w, corpus: $c, method: {share_layers: {start: anchor}}}",
+        "prune: {model: $w, corpus: $c, what: [{vocab: {}}]}",
+    ],
+    ids=["distill", "start", "teach", "svd", "anchor", "vocab"],
+)
+def test_zeros_are_seen_in_a_recipe_behind_other_steps(between: str) -> None:
+    """A recipe that trains for an hour and is refused then: low_rank, or heads that go, after zeros further up."""
+    for last in ("factorize: {model: $b, corpus: $c, method: {low_rank: {budget: 0.5}}}",
+                 "prune: {model: $b, corpus: $c, what: [{heads: {ratio: 0.5}}]}"):  # fmt: skip
+        with pytest.raises(FaultsError, match=r"let `weights` come last .\$b has the matrices of \$w"):
+            parse_recipe(f"{ORDER}  b: {{{between}}}\n  z: {{{last}}}\n")
+    filled = "factorize: {model: $w, corpus: $c, method: {share_layers: {}}}"
+    low = "factorize: {model: $b, corpus: $c, method: {low_rank: {budget: 0.5}}}"
+    parse_recipe(f"{ORDER}  b: {{{filled}}}\n  z: {{{low}}}\n")
 
 
 def test_layers_that_go_leave_the_mark() -> None:

@@ -11,10 +11,12 @@ from transformers import AutoModelForSequenceClassification
 
 from compress.anatomy.base import anatomy_of
 from compress.core.artifact import ArtifactWriter, verify
-from compress.core.errors import InputError
+from compress.core.errors import FaultsError, InputError
 from compress.importance.base import Evidence
-from compress.importance.movement import Movement, stored_scores
+from compress.importance.movement import Movement, store_scores, stored_scores
+from compress.pipeline.recipe import parse_recipe
 from compress.steps.base import Context
+from compress.steps.distill import Distill
 from compress.steps.prune import Prune
 from tests.steps.test_distill import distilled
 from tests.teachers.helpers import Ears, small_checkpoint, small_corpus, taught
@@ -83,6 +85,43 @@ def test_pruning_by_movement_takes_exactly_the_shut_parts_out(
     planned = heads * 16 * (3 * 33 + 32) + neurons * (32 + 1 + 32)
     counts = context.measured["parameters"]
     assert counts["before"]["total"] - counts["after"]["total"] == planned
+
+
+@pytest.mark.parametrize("again", [{"student": {"checkpoint": {"name": "$gated"}}}, {"start": "$gated"}])
+def test_shut_parts_are_not_trained_open(again: dict[str, Any], tmp_path: Path) -> None:
+    """Prevents a second training without gates, which fills the zeros of the first: what was to go would be back."""
+    store_scores(tmp_path, {"a": torch.ones(2)}, {"a": torch.tensor([1.0, 0.0])})
+    plain = {name: value for name, value in KEEN.items() if name != "gates"}
+    step = Distill.model_validate({"corpus": "$c", "teacher": "$t", "losses": ["logits_kl"], **plain, **again})
+    with pytest.raises(
+        InputError, match=r"\$gated: was trained with gates, .*take them out first .`prune` with `by: movement`"
+    ):
+        step.run(Context("again", {"$gated": tmp_path}, tmp_path / "out", tmp_path / "work", 7, Ears()))
+
+
+RECIPE = """\
+name: gates
+steps:
+  c: {prepare: {source: {reviews: {rows: 600}}, task: {classify: {}}}}
+  t: {teach: {corpus: $c, model: {scratch: {layers: 2, width: 32, heads: 4, ffn: 64, tokenizer: {wordpiece: {}}}}}}
+  g: {distill: {corpus: $c, teacher: $t, losses: [logits_kl], student: {checkpoint: {name: $t}},
+                gates: {movement: {heads: 0.5}}}}
+  cut: {prune: {model: $g, corpus: $c, what: [{heads: {ratio: 0.5}}], by: movement}}
+  well: {distill: {corpus: $c, teacher: $t, losses: [logits_kl], student: {checkpoint: {name: $cut}}}}
+"""
+
+
+def test_orders_around_gates_are_seen_in_the_recipe() -> None:
+    """Prevents an hour of training before it is said that its zeros would be filled, or that it left no scores."""
+    parse_recipe(RECIPE)
+    again = "distill: {corpus: $c, teacher: $t, losses: [logits_kl], student: {checkpoint: {name: $g}}"
+    with pytest.raises(FaultsError, match=r"well.distill.student.checkpoint.name: was trained with gates"):
+        parse_recipe(RECIPE.replace("{name: $cut}", "{name: $g}"))
+    parse_recipe(f"{RECIPE}  more: {{{again}, gates: {{movement: {{heads: 0.5}}}}}}}}\n")  # they shut it anew
+    with pytest.raises(FaultsError, match=r"cut.prune.model: has no scores for `by: movement`"):
+        parse_recipe(RECIPE.replace("model: $g", "model: $t"))
+    parse_recipe(RECIPE.replace("model: $g", "model: $t").replace("[{heads: {ratio: 0.5}}]", "[{depth: {ratio: 0.5}}]")
+                 .replace(", by: movement", ""))  # fmt: skip
 
 
 def test_a_student_with_one_head_is_refused(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:

@@ -98,6 +98,26 @@ def test_the_vocabulary_and_what_it_does_to_dev(tmp_path: Path) -> None:
     assert Student.load(out, engine="torch").verify().difference < 1e-5
 
 
+@pytest.mark.parametrize("family", ["gpt2", "t5"])
+def test_a_recipe_prunes_decoders_with_a_head_for_classes(family: str, tmp_path: Path) -> None:
+    """A ValueError of transformers where a folder names its padding in the tokenizer and not in the config."""
+    folder = tmp_path / "body"
+    tokenizer = words.tokenizer(family, folder)
+    model = words.model(family, len(tokenizer), AutoModelForSequenceClassification)
+    model.config.pad_token_id = None
+    model.config.id2label, model.config.label2id = {0: "bad", 1: "good"}, {"bad": 0, "good": 1}
+    tokenizer.save_pretrained(folder)
+    model.save_pretrained(folder)
+    corpus = corpus_of(tmp_path / "corpus", "classify")
+    out = run_step(step(what=[*HALF, "vocab"]), tmp_path / "out", Ears(), model=folder, corpus=corpus)
+    assert json.loads((out / "config.json").read_text())["pad_token_id"] == tokenizer.pad_token_id
+    Student.load(out, engine="torch").verify()
+    if family == "t5":  # a traceback of torch.export
+        export = STEPS.get("export").model_validate({"model": "$model", "corpus": "$corpus", "format": "onnx"})
+        with pytest.raises(InputError, match="a t5 has an encoder and a decoder"):
+            run_step(export, tmp_path / "onnx", Ears(), model=out, corpus=corpus)
+
+
 def test_a_body_without_a_head_is_pruned_by_what_needs_none(tmp_path: Path) -> None:
     """A pretrained body that must be fine-tuned before it can be made smaller, or that is scored by a random head."""
     folder = tmp_path / "body"

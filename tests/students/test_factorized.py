@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
+from torch import nn
 
 from compress.anatomy.base import anatomy_of
 from compress.core.errors import InputError
 from compress.export.onnx import Onnx
 from compress.export.shapes import trial_batches
+from compress.shapes.low_rank import LowRankLinear
 from compress.students.albert import AlbertStudent
 from compress.students.base import STUDENTS
 from compress.students.bert import BertStudent
@@ -121,6 +123,23 @@ def test_an_electra_teacher_of_a_narrow_student_of_its_family() -> None:
     built = TinyBertStudent(layers=2, width=8, heads=2, ffn=16, init="svd").build(tiny("electra"), HEADS["classify"])
     assert built.model.config.embedding_size == 8 and built.inherited["random"] == []
     assert torch.isfinite(built.model(**batch()).logits).all()
+
+
+@pytest.mark.parametrize("family", ["electra", "albert"])
+def test_a_projection_may_be_a_product_itself(family: str) -> None:
+    """Prevents an assertion in place of the first state of a teacher whose projection somebody made low-rank."""
+    model, plain = tiny(family), tiny(family)
+    projection = anatomy_of(plain).projection(plain)
+    assert isinstance(projection, nn.Linear)
+    thin = LowRankLinear(8, 16, 8)
+    thin.weight.data, thin.up.data = torch.eye(8), projection.weight.detach().clone()
+    assert thin.bias is not None
+    thin.bias.data = projection.bias.detach().clone()
+    place, _, name = anatomy_of(model).embedding_projection.rpartition(".")
+    setattr(model.base_model.get_submodule(place), name, thin)
+    assert anatomy_of(model).state_part(model, 0) is thin
+    assert torch.allclose(tables_of(model).words, tables_of(plain).words, atol=1e-6)
+    assert torch.allclose(tables_of(model).shift, tables_of(plain).shift, atol=1e-6)
 
 
 def test_wide_tables_are_refused() -> None:
