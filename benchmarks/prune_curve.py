@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +31,23 @@ def run_e(options: Options) -> None:
     steps["speed"] = bench(["$teacher-onnx", *forms], [1], options.length, options)
     root = ran("prune-e", 13, steps, options)
     for seed in options.seeds:
-        kept = scores_path(options, seed)
-        if not kept.is_file():
-            found = list(_scores(options, root / "corpus", seed))
-            kept.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        rows = scores(options, seed)
+        done = {(row["by"], row["point"]) for row in rows}
+        for row in _scores(options, root / "corpus", seed, done):
+            rows.append(row)
+            scores_path(options, seed).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
 def scores_path(options: Options, seed: int) -> Path:
     """Where the accuracies of a seed are kept."""
     out: Path = options.out
     return out / f"prune-e-{seed}.json"
+
+
+def scores(options: Options, seed: int) -> list[Row]:
+    """What is known of a seed."""
+    path = scores_path(options, seed)
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
 
 
 def rows_e(options: Options) -> list[Row]:
@@ -51,15 +58,14 @@ def rows_e(options: Options) -> list[Row]:
     known = timed(speeds)
     found = []
     for seed in options.seeds:
-        path = scores_path(options, seed)
-        for row in json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []:
+        for row in scores(options, seed):
             if (name := f"onnx-{row['point']}") in known:
                 found.append({"part": "e", "seed": seed, **row, **cell(speeds, name, 1)})
     return found
 
 
-def _scores(options: Options, folder: Path, seed: int) -> Iterator[Row]:
-    """Every line at every point. A criterion scores once; what stays at a point is chosen from those scores."""
+def _scores(options: Options, folder: Path, seed: int, done: set[tuple[str, str]]) -> Iterator[Row]:
+    """Every line at every point that is not done. A criterion scores once; what stays at a point is chosen from those scores."""
     from compress.core.options import Choice
     from compress.core.reporter import Reporter
     from compress.corpora.corpus import Corpus
@@ -78,17 +84,22 @@ def _scores(options: Options, folder: Path, seed: int) -> Iterator[Row]:
     loaded = load_model(options.teacher, task.auto_class)
     work = Distillation(task, corpus, loaded.tokenizer, loaded.max_length, TrainOptions(), Reporter())
     evidence = Evidence(work.sample(options.samples, seed), work.supervised, seed)
-    model = loaded.model.eval()
+    model, shares = loaded.model.eval(), POINTS[: options.points]
     teacher = 100 * work.score(model, "dev")[0]["accuracy"]
     for by in CRITERIA:
+        lines = [by, *([f"{by}, tuned"] if by in TUNED else [])]
+        open_ones = {line: [share for share in shares if (line, _point(share)) not in done] for line in lines}
+        if not any(open_ones.values()):
+            continue
         job = Job(model, loaded.tokenizer, IMPORTANCES.get(by)(), evidence, tuple, 8, "uniform", False)
         units = scored_units(job, ("heads", "neurons"))
-        for share in POINTS[: options.points]:
-            for tuned, smaller in _smaller(job, units, [Heads(ratio=share), Ffn(ratio=share)], by in TUNED):
+        for share in shares:
+            wanted = [line for line in lines if share in open_ones[line]]
+            for line, smaller in _smaller(job, units, [Heads(ratio=share), Ffn(ratio=share)], wanted):
                 accuracy = 100 * work.score(smaller, "dev")[0]["accuracy"]
                 row = {
-                    "point": f"{100 * share:.0f}",
-                    "by": f"{by}, tuned" if tuned else by,
+                    "point": _point(share),
+                    "by": line,
                     "samples": options.samples,
                     "accuracy": round(accuracy, 3),
                     "teacher": round(teacher, 3),
@@ -98,15 +109,21 @@ def _scores(options: Options, folder: Path, seed: int) -> Iterator[Row]:
                 yield row
 
 
-def _smaller(job: Any, units: Any, pruners: Any, tuned_too: bool) -> Iterator[tuple[bool, Any]]:
-    """The model without what the criterion likes least, then the same parts with their masks tuned."""
+def _point(share: float) -> str:
+    return f"{100 * share:.0f}"
+
+
+def _smaller(job: Any, units: Any, pruners: Any, lines: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """For each line the model without what the criterion likes least, with tuned masks where it says so."""
     from compress.importance.tune import tune
     from compress.prune.masked_cut import cut_masked
     from compress.prune.masking import amounts, masks_of
 
+    if not lines:
+        return
     chosen = [pair for pruner in pruners for pair in amounts(job, units, pruner)]
     masks = masks_of([unit for unit, _ in chosen], [count for _, count in chosen])
     masks = job.importance.refine(job.model, masks, job.evidence)
-    yield False, cut_masked(job.model, masks)
-    if tuned_too:
-        yield True, cut_masked(job.model, tune(job.model, masks, job.evidence)[0])
+    for line in lines:
+        tuned = tune(job.model, masks, job.evidence)[0] if line.endswith("tuned") else masks
+        yield line, cut_masked(job.model, tuned)

@@ -82,23 +82,32 @@ def test_a_model_that_lost_nothing_keeps_its_ones(family: str) -> None:
 
 
 def test_the_solution_is_the_least_squares_one() -> None:
-    """Prevents wrong normal equations: the first FFN's numbers are those of a plain solver on all tokens at once."""
+    """Prevents wrong normal equations, and huge features that the norm makes small but that decide: the first FFN's
+    numbers are those of a plain solver on all tokens at once, in the units of the norm behind it."""
     model = tiny("bert", layers=1)
+    norm = model.get_submodule("bert.encoder.layer.0.output.LayerNorm")
+    with torch.no_grad():
+        norm.get_parameter("weight").copy_(torch.linspace(0.1, 3, 16))
     given = texts(model, 3, rows=6)
     name = "bert.encoder.layer.0.output.dense"
     mask = torch.ones(32)
     mask[::3] = 0
     tuned, facts = tune(model, Masks({}, {name: mask}), given, damping=1e-9)
-    part, rows, sums = model.get_submodule(name), list[Tensor](), list[Tensor]()
-    hook = part.register_forward_pre_hook(lambda module, inputs: rows.append(inputs[0]))
+    part, seen = model.get_submodule(name), list[Tensor]()
+    hooks = [one.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0])) for one in (part, norm)]
+    reads, states = list[Tensor](), list[Tensor]()
     with torch.no_grad():
         for batch in given.batches:
             model(**batch)
-            sums.append(rows[-1][batch["attention_mask"].bool()])
-    hook.remove()
-    read, weight = torch.cat(sums).double(), part.get_parameter("weight").detach().double()
+            real = batch["attention_mask"].bool()
+            reads.append(seen[-2][real])
+            states.append(seen[-1][real])
+    for hook in hooks:
+        hook.remove()
+    read, weight = torch.cat(reads).double(), part.get_parameter("weight").detach().double()
+    gain = norm.get_parameter("weight").detach().double() / torch.cat(states).double().std(1, keepdim=True)
     kept = mask.nonzero()[:, 0]
-    each = read[:, None, :] * weight  # [n, d, f]: what every neuron adds
+    each = read[:, None, :] * weight * gain[..., None]  # [n, d, f]: what every neuron adds, as the norm sees it
     solved = torch.linalg.lstsq(each[..., kept].flatten(0, 1), each.sum(-1).flatten()[:, None]).solution[:, 0]
     assert torch.allclose(tuned.neurons[name][kept].double(), solved, atol=1e-3)
     left = (each[..., kept] @ solved - each.sum(-1)).norm() / each.sum(-1).norm()
