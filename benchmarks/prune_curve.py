@@ -65,7 +65,10 @@ def rows_e(options: Options) -> list[Row]:
 
 
 def _scores(options: Options, folder: Path, seed: int, done: set[tuple[str, str]]) -> Iterator[Row]:
-    """Every line at every point that is not done. A criterion scores once; what stays at a point is chosen from those scores."""
+    """Every line at every point that is not done.
+
+    A criterion scores once; what stays at a point is chosen from those scores.
+    """
     from compress.core.options import Choice
     from compress.core.reporter import Reporter
     from compress.corpora.corpus import Corpus

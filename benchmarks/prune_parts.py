@@ -89,7 +89,8 @@ def rows_a(options: Options) -> list[Row]:
         made = manifest(root / "once")
         if made and manifest(root / "speed"):
             speed = cell(root / "speed", "once-onnx", 1)
-            found.append({"part": "a", "model": "stillroom", "seed": seed, **speed, **of_target(made), **lost(made)})
+            told = {"samples": made.get("options", {}).get("samples"), **of_target(made), **lost(made)}
+            found.append({"part": "a", "model": "stillroom", "seed": seed, **speed, **told})
     return found
 
 
@@ -167,7 +168,8 @@ def rows_b(options: Options) -> list[Row]:
                 before = 100 * made["measured"]["before"]["dev"]["accuracy"]
                 speed = cell(root / "speed", f"{step}-onnx", 1)
                 found.append(
-                    {"part": "b", "model": name, "aim": aim, "seed": seed, "accuracy": round(accuracy(root / step), 3),
+                    {"part": "b", "model": name, "aim": aim, "seed": seed,
+                     "trained_rows": manifest(root / step)["about"].get("trained_rows"), "accuracy": round(accuracy(root / step), 3),
                      "teacher": round(before, 3), "lost": round(before - accuracy(root / step), 3), **speed}
                 )  # fmt: skip
     return found
