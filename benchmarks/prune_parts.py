@@ -170,7 +170,8 @@ def rows_b(options: Options) -> list[Row]:
                 found.append(
                     {"part": "b", "model": name, "aim": aim, "seed": seed,
                      "trained_rows": manifest(root / step)["about"].get("trained_rows"),
-                     "accuracy": round(accuracy(root / step), 3), "teacher": round(before, 3), "lost": round(before - accuracy(root / step), 3), **speed}
+                     "accuracy": round(accuracy(root / step), 3), "teacher": round(before, 3),
+                     "lost": round(before - accuracy(root / step), 3), **speed}
                 )  # fmt: skip
     return found
 
