@@ -35,11 +35,11 @@ def draw(rows: list[dict[str, Any]], out: Path) -> None:
         "x": alt.X("faster:Q", title=title,
                    scale=alt.Scale(zero=False)),
         "y": alt.Y("accuracy:Q", title="dev accuracy without any training (%)",
-                   scale=alt.Scale(domain=[int(low) - 1, int(teacher) + 2])),
+                   scale=alt.Scale(domain=[int(low) - 1, int(teacher) + 2], zero=False)),
         "color": colour,
     }  # fmt: skip
     lines = chart(points).mark_line(strokeWidth=2).encode(**axes)
     marks = chart(points).mark_point(filled=True, size=70, opacity=1).encode(**axes, shape=shape)
-    rule = chart([{"accuracy": teacher}]).mark_rule(strokeDash=[4, 4]).encode(y="accuracy:Q")
+    rule = chart([{"accuracy": teacher}]).mark_rule(strokeDash=[4, 4]).encode(y=axes["y"])
     whole = (rule + lines + marks).properties(width=WIDTH, height=HEIGHT, background=PAPER)
     out.write_text(svg({**whole.to_dict(), "config": config()}) + "\n", encoding="utf-8")
