@@ -84,6 +84,20 @@ def ask(desk: Desk, running: Running, function: str, allow: float = 0.0, **argum
         raise RequestError(f"out of memory: {error}") from error
 
 
+def warm_up(
+    desk: Desk, running: Running, rows: list[list[int]], mix: str = "corpus", length: int | None = None
+) -> dict[str, Any]:
+    """Build the requests of a cell and warm up, for at most a quarter of a cell's time; see `timing.prepare`.
+
+    Raises RequestError as `ask`.
+    """
+    seconds = desk.options.seconds / 4
+    made: dict[str, Any] = ask(
+        desk, running, "timing:prepare", seconds, mix=mix, length=length, rows=rows, seconds=seconds, cores=desk.cores
+    )
+    return made
+
+
 def restart(desk: Desk, running: Running) -> None:
     """A fresh process with the model loaded, in place of one that ended. Raises SubjectError when that fails too."""
     if running.worker is not None:

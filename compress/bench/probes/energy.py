@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from compress.bench.isolation import RequestError
-from compress.bench.launch import ask
+from compress.bench.launch import ask, warm_up
 from compress.bench.measures import absent, measure
 from compress.bench.power import Counter, counters
 from compress.bench.probes.base import PROBES, Probe
@@ -67,20 +67,9 @@ class Energy(Probe):
         batch = int((running.report.get("throughput") or {}).get("batch") or desk.options.batch_sizes[0])
         texts = stream(desk.inputs, max(TEXTS, batch), desk.chance)
         rows = [texts[at : at + batch] for at in range(0, len(texts) - batch + 1, batch)]
-        seconds = desk.options.seconds / 4
         with desk.watch(running):
             try:
-                made = ask(
-                    desk,
-                    running,
-                    "timing:prepare",
-                    seconds,
-                    mix="corpus",
-                    length=None,
-                    rows=rows,
-                    seconds=seconds,
-                    cores=desk.cores,
-                )
+                made = warm_up(desk, running, rows)
                 return batch, int(min(max(self.least / max(made["per_request"], 1e-9), 1), len(rows)))
             except RequestError as error:
                 faults[running.name] = str(error)

@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from compress.bench.isolation import RequestError
-from compress.bench.launch import ask, renew
+from compress.bench.launch import ask, renew, warm_up
 from compress.bench.measures import absent, measure
 from compress.bench.probes.base import PROBES, Probe
 from compress.bench.statistics import (
@@ -135,16 +135,12 @@ class Latency(Probe):
         """Have every subject warm up, but those that refused the cell in an earlier process."""
         rows = cell.rows or self._rows(desk, cell)
         cell.rows, cell.requests, cell.per_request = rows, len(rows), {}
-        seconds = desk.options.seconds / 4
         for running in desk.shuffled():
             if running.name in cell.faults:
                 continue
             with desk.watch(running):
                 try:
-                    made = ask(
-                        desk, running, "timing:prepare", seconds, mix=cell.mix, length=cell.length, rows=rows,
-                        seconds=seconds, cores=desk.cores,
-                    )  # fmt: skip
+                    made = warm_up(desk, running, rows, cell.mix, cell.length)
                 except RequestError as error:
                     _refused(cell, running.name, error)
                     continue

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from compress.bench.isolation import RequestError, speaks_of_memory
-from compress.bench.launch import ask
+from compress.bench.launch import ask, warm_up
 from compress.bench.measures import absent, measure
 from compress.bench.probes.base import PROBES, Probe
 from compress.bench.statistics import UNSURE, median_interval, paired_ratio, precise, ratio_interval, verdict
@@ -111,20 +111,9 @@ def _judge(search: Search, batch: int, options: Throughput) -> None:
 def prepare(desk: Desk, running: Running, search: Search, texts: list[int], batch: int) -> None:
     """Give the subject its batches and let it warm up; a refusal is noted in `search`."""
     rows = [texts[at : at + batch] for at in range(0, len(texts) - batch + 1, batch)]
-    seconds = desk.options.seconds / 4
     with desk.watch(running):
         try:
-            made = ask(
-                desk,
-                running,
-                "timing:prepare",
-                seconds,
-                mix="corpus",
-                length=None,
-                rows=rows,
-                seconds=seconds,
-                cores=desk.cores,
-            )
+            made = warm_up(desk, running, rows)
         except RequestError as error:
             search.faults[batch] = str(error)
             return
