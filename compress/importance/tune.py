@@ -36,11 +36,10 @@ def tune(
     From the first block on, the kept numbers minimise the squared distance, over real tokens, between the state after
     the block in the pruned model, where the blocks before are pruned and tuned already, and in the whole one, in the
     units of the norm that reads it: each token's state by its own deviation, each feature times its gain. (The paper
-    takes the bare state, of which a few features of huge size, which the norm makes small, then decide: beyond half of
-    the heads and neurons that did more harm than good.) In pre-norm families (GPT-2, T5) it is the bare distance of
-    what the block adds. `damping` draws the numbers towards what they were, as a share of the mean diagonal of the
-    normal equations. A block whose solution is not finite or beyond 10 stays as it was; a block without a mask is not
-    touched.
+    takes the bare state, where a few features of huge size decide, which the norm makes small.) In pre-norm families
+    (GPT-2, T5) it is the bare distance of what the block adds. `damping` draws the numbers towards what they were, as a
+    share of the mean diagonal of the normal equations. A block whose solution is not finite or beyond 10 stays as it
+    was; a block without a mask is not touched.
 
     Costs one pass of the whole model and three of the pruned one over the texts, without gradients, and holds the
     states of all texts twice. Raises InputError without texts.
@@ -188,7 +187,7 @@ class _Problem:
         now = self.mask[self.kept.to(self.mask.device)].double().cpu()
         equations, right, target = self._equations()
         pull = (damping * equations.diagonal().mean()).clamp(min=1e-12)
-        # Positive definite by the pull. A general solver of 1,536 unknowns takes a hundred times as long as Cholesky's.
+        # Positive definite by the pull, so that Cholesky's solver will do.
         factor, failed = torch.linalg.cholesky_ex(equations + pull * torch.eye(len(now), dtype=torch.float64))
         found = torch.cholesky_solve((right + pull * now)[:, None], factor)[:, 0]
         wild = bool(failed) or not bool(found.isfinite().all()) or bool(found.abs().max() > WILD)
