@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from compress.anatomy.base import structure_of
@@ -44,9 +44,43 @@ class Stages:
         self._place = 0
 
     @property
+    def place(self) -> int:
+        """Which batch runs now, from 0."""
+        return self._place
+
+    @property
     def batch(self) -> Batch:
         """The one that runs now."""
         return self.batches[self._place]
+
+    def read_by_head(self) -> list[Tensor] | None:
+        """Bool `[b, s]` for every batch: the tokens whose last state the model's outputs depend on.
+
+        A classifier that reads the first token has one for each text, a tagger all of them. Found by the gradient of
+        the outputs, so that no family has to say it. None where it cannot be told apart: the last layer runs at other
+        depths, too, or layers cannot answer without running. The layers before the last must have been kept.
+        """
+        last = len(self.layers) - 1
+        if not self._skips or self._runs[last] > 1:
+            return None
+        stack, found = self._stacks[last], list[Tensor]()
+        for place, batch in enumerate(self.batches):
+            self._place = place
+            with torch.no_grad(), self._answering(last):
+                given = self._until(last, batch)
+            state = (given[0] if isinstance(given, tuple) else given).detach().requires_grad_()
+            kept = self._given.get(stack)
+            self._given[stack] = [(state, *given[1:]) if isinstance(given, tuple) else state] * len(self.batches)
+            try:
+                with torch.enable_grad(), self._answering(last + 1):
+                    slope = _slope(run(self.model, batch), state)
+            finally:
+                if kept is None:
+                    del self._given[stack]
+                else:
+                    self._given[stack] = kept
+            found.append((slope != 0).any(-1))
+        return found
 
     def run(self, number: int, *, keep: bool = False) -> None:
         """Layer `number` (from 0) over every batch, without gradients.
@@ -93,3 +127,11 @@ class Stages:
 
     def _answer(self, stack: str) -> Callable[..., Any]:
         return lambda *inputs, **named: self._given[stack][self._place]
+
+
+def _slope(outputs: Any, state: Tensor) -> Tensor:
+    """The gradient `[b, s, d]`, by the state, of a sum of all outputs with random weights, which do not cancel."""
+    draw = torch.Generator().manual_seed(0)
+    values = [one for one in outputs.values() if isinstance(one, Tensor) and one.requires_grad]
+    total = sum((one * torch.randn(one.shape, generator=draw).to(one)).sum() for one in values)
+    return torch.autograd.grad(total, state)[0]

@@ -6,7 +6,7 @@ No training: per block one linear least squares problem in as many unknowns as h
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -37,12 +37,13 @@ def tune(
     the block in the pruned model, where the blocks before are pruned and tuned already, and in the whole one, in the
     units of the norm that reads it: each token's state by its own deviation, each feature times its gain. (The paper
     takes the bare state, where a few features of huge size decide, which the norm makes small.) In pre-norm families
-    (GPT-2, T5) it is the bare distance of what the block adds. `damping` draws the numbers towards what they were, as a
-    share of the mean diagonal of the normal equations. A block whose solution is not finite or beyond 10 stays as it
-    was; a block without a mask is not touched.
+    (GPT-2, T5) it is the bare distance of what the block adds. In the last layer only tokens count that the outputs
+    depend on: a classifier of the first token does not ask what becomes of the others. `damping` draws the numbers
+    towards what they were, as a share of the mean diagonal of the normal equations. A block whose solution is not
+    finite or beyond 10 stays as it was; a block without a mask is not touched.
 
-    Costs one pass of the whole model and three of the pruned one over the texts, without gradients, and holds the
-    states of all texts twice. Raises InputError without texts.
+    Costs one pass of the whole model (of its last layer two) and three of the pruned one over the texts, without
+    gradients, and holds the states of all texts twice. Raises InputError without texts.
     """
     if not evidence.batches:
         raise InputError("mask tuning looks at training texts, and none were given; give texts, or leave it out")
@@ -52,11 +53,13 @@ def tune(
     with examined(model):
         for number in range(len(whole.layers)):
             blocks = [block for block in _in_order(model, masks) if block.layer == number + 1]
-            targets = _targets(model, whole, number, blocks)
+            counted = whole.read_by_head() if blocks and number == len(whole.layers) - 1 else None
+            targets = _targets(model, whole, number, blocks, counted)
             for block in blocks:
                 held = found.heads if isinstance(block, AttentionBlock) else found.neurons
                 problem = _Problem(model, block, held[block.name])
-                with masked(model, found), _watched(model, block, pruned, problem.against(targets[block.name])):
+                see = problem.against(targets[block.name])
+                with masked(model, found), _watched(model, block, pruned, see, counted):
                     pruned.run(number)
                 held[block.name], facts[block.name] = problem.tuned(damping)
             with masked(model, found):
@@ -71,41 +74,51 @@ def _in_order(model: PreTrainedModel, masks: Masks) -> list[Block]:
     return [block for block in blocks if block.name in masks.heads or block.name in masks.neurons]
 
 
-def _targets(model: PreTrainedModel, whole: Stages, number: int, blocks: Sequence[Block]) -> dict[str, list[Tensor]]:
+def _targets(
+    model: PreTrainedModel, whole: Stages, number: int, blocks: Sequence[Block], counted: Sequence[Tensor] | None
+) -> dict[str, list[Tensor]]:
     """For every block of a layer, the states `[n, d]` after it in the whole model, one entry for each call."""
     found: dict[str, list[Tensor]] = {block.name: [] for block in blocks}
 
     def keeps(name: str) -> See:
         return lambda read, added, after: found[name].append(after)
 
-    with _all_watched(model, blocks, whole, keeps):
+    with _all_watched(model, blocks, whole, keeps, counted):
         whole.run(number, keep=True)
     return found
 
 
 @contextmanager
 def _all_watched(
-    model: PreTrainedModel, blocks: Sequence[Block], stages: Stages, sees: Callable[[str], See]
+    model: PreTrainedModel,
+    blocks: Sequence[Block],
+    stages: Stages,
+    sees: Callable[[str], See],
+    counted: Sequence[Tensor] | None,
 ) -> Iterator[None]:
-    if not blocks:
-        yield
-        return
-    with _watched(model, blocks[0], stages, sees(blocks[0].name)), _all_watched(model, blocks[1:], stages, sees):
+    with ExitStack() as stack:
+        for block in blocks:
+            stack.enter_context(_watched(model, block, stages, sees(block.name), counted))
         yield
 
 
 @contextmanager
-def _watched(model: PreTrainedModel, block: Block, stages: Stages, see: See) -> Iterator[None]:
+def _watched(
+    model: PreTrainedModel, block: Block, stages: Stages, see: See, counted: Sequence[Tensor] | None
+) -> Iterator[None]:
     """While the block runs, `see(read, added, after)` gets, over real tokens of every call, in float32:
 
     what the block's output matrix reads `[n, i]` before any mask, what it gives `[n, d]`, and the state after the block
-    `[n, d]`: what its norm reads where that comes after the sum, otherwise what it gives.
+    `[n, d]`: what its norm reads where that comes after the sum, otherwise what it gives. counted: for every batch,
+    bool `[b, s]`, which of them; None: all.
     """
     output, norm = model.get_submodule(block.name), _norm_after(model, block)
     now: dict[str, Tensor] = {}
 
     def reading(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         now["real"] = real_tokens(block.name, inputs[0], stages.batch)
+        if counted is not None:
+            now["real"] = now["real"] & counted[stages.place]
         now["read"] = inputs[0][now["real"]].float()
 
     def giving(module: nn.Module, inputs: Any, given: Tensor) -> None:

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from compress.core.errors import InputError, JobError
 from compress.importance.base import Evidence
 from compress.importance.masks import Masks, masked, ones
+from compress.importance.stages import Stages
 from compress.importance.tune import WILD, tune
 from tests.models import prunable, tiny
 
@@ -56,7 +57,7 @@ def distance(model: PreTrainedModel, masks: Masks, given: Evidence) -> float:
 @pytest.mark.parametrize("family", ["bert", "distilbert", "electra", "albert", "deberta-v2", "mpnet"])
 def test_tuned_masks_are_nearer_to_the_whole_model_on_other_texts(family: str) -> None:
     """Prevents scales that fit nothing but the sample, or the wrong block: texts that were not used get nearer too."""
-    model = tiny(family, layers=2, width=32)
+    model = tiny(family, layers=2, width=32, head="tag")
     masks = halved(model)
     tuned, facts = tune(model, masks, texts(model, 1))
     other = texts(model, 2)
@@ -84,7 +85,7 @@ def test_a_model_that_lost_nothing_keeps_its_ones(family: str) -> None:
 def test_the_solution_is_the_least_squares_one() -> None:
     """Prevents wrong normal equations, and huge features that the norm makes small but that decide: the first FFN's
     numbers are those of a plain solver on all tokens at once, in the units of the norm behind it."""
-    model = tiny("bert", layers=1)
+    model = tiny("bert", layers=2)
     norm = model.get_submodule("bert.encoder.layer.0.output.LayerNorm")
     with torch.no_grad():
         norm.get_parameter("weight").copy_(torch.linspace(0.1, 3, 16))
@@ -112,6 +113,55 @@ def test_the_solution_is_the_least_squares_one() -> None:
     assert torch.allclose(tuned.neurons[name][kept].double(), solved, atol=1e-3)
     left = (each[..., kept] @ solved - each.sum(-1)).norm() / each.sum(-1).norm()
     assert facts["blocks"][name]["after"] == pytest.approx(float(left), rel=1e-2)
+
+
+@pytest.mark.parametrize("head", ["classify", "tag", "answer", "body"])
+@pytest.mark.parametrize("family", ["bert", "distilbert", "deberta-v2", "mpnet"])
+def test_the_tokens_that_the_head_reads_are_found(family: str, head: str) -> None:
+    """Prevents a last layer tuned for tokens that nobody asks for, and one tuned for too few of them: a classifier
+    reads the first token of a text, every other head and a bare body all of them."""
+    model = tiny(family, layers=2, head="tag" if head == "body" else head)
+    if head == "body":
+        model = model.base_model
+    given = texts(model, 1, rows=6)
+    stages = Stages(model, given.batches)
+    stages.run(0, keep=True)
+    found = stages.read_by_head()
+    assert found is not None and [one.shape for one in found] == [(6, 9)] * 4
+    for read, batch in zip(found, given.batches, strict=True):
+        assert read[:, 0].all() and bool(read[batch["attention_mask"].bool()].all()) == (head != "classify")
+        assert head != "classify" or not read[:, 1:].any()
+    stages.run(1)  # and the layers can still be run one after the other
+    assert not any("forward" in vars(part) for part in model.modules())
+    assert all(one.grad is None for one in model.parameters())
+
+
+def test_layers_that_run_at_several_depths_count_every_token() -> None:
+    """Prevents ALBERT's one layer tuned for the first token alone, whose states every later run reads."""
+    model = tiny("albert", layers=2)
+    assert Stages(model, texts(model, 1).batches).read_by_head() is None
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_classifier_is_tuned_for_what_it_reads(layers: int) -> None:
+    """Prevents numbers of the last layer that serve tokens nobody asks for: on other texts the first token's state of a
+    classifier is nearer than when all tokens count, as they do for a tagger with the same body."""
+    model, tagger = (tiny("bert", layers=layers, width=32, head=head) for head in ("classify", "tag"))
+    tagger.base_model.load_state_dict(model.base_model.state_dict(), strict=False)
+    masks, given, other = halved(model), texts(model, 1), texts(model, 2)
+    read, every = (tune(one, masks, given)[0] for one in (model, tagger))
+    assert _of_first(model, read, other) < 0.98 * _of_first(model, every, other)
+
+
+def _of_first(model: PreTrainedModel, masks: Masks, given: Evidence) -> float:
+    """Squared distance of the first tokens' last states from the whole model's."""
+    total = 0.0
+    with torch.no_grad():
+        for batch in given.batches:
+            whole = model.base_model(**batch)[0][:, 0]
+            with masked(model, masks):
+                total += float((model.base_model(**batch)[0][:, 0] - whole).square().sum())
+    return total
 
 
 def test_a_wild_solution_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
