@@ -87,6 +87,7 @@ class AlignedTeacher(Teacher):
 class Interpreter:
     """The rows of one task as the teacher reads them, and what joins them to the student's tokens.
 
+    task: as which the teacher reads them. student_task: as which the student does, the same but for cross-encoders.
     max_length: the teacher's longest input. prefix: begins the names of the tensors that a batch carries for it, so
     that several teachers can stand beside each other.
     """
@@ -94,7 +95,7 @@ class Interpreter:
     def __init__(
         self, task: Task, student_tokenizer: Any, teacher_tokenizer: Any, max_length: int, prefix: str = OWN
     ) -> None:
-        self.task = task
+        self.task = self.student_task = task
         self.mine, self.theirs = student_tokenizer, teacher_tokenizer
         self.max_length = max_length
         self.prefix = prefix
@@ -130,7 +131,7 @@ class Interpreter:
         Of a row that is read in windows each of the student's gets the teacher's that shares most of it.
         """
         if not self.compares_tokens(wanted):
-            mine = encode_rows(self.task, self.mine, rows, max_length)
+            mine = encode_rows(self.student_task, self.mine, rows, max_length)
             return [{**one, self.prefix: {_ROW: two}} for one, two in zip(mine, self.features(rows), strict=True)]
         joined = []
         for ours, told in zip(

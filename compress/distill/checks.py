@@ -96,10 +96,11 @@ def check_rows(losses: Sequence[Loss], task: Task) -> None:
     for loss in losses:
         name = loss.registered_name
         if "groups" in loss.needs and not task.grouped:
+            kind = "embed" if task.output == "vector" else "regress"
             raise InputError(
                 f"{name}: compares the candidates of a query, and the corpus's task does not say which rows are "
-                f"those; name the column in `prepare`: `task: {{regress: {{text: query, text_pair: passage, target: "
-                f"score, group: query_id}}}}`"
+                f"those; name the column in `prepare`: `task: {{{kind}: {{text: query, text_pair: passage, "
+                f"group: query_id}}}}`"
             )
         if loss.of_pairs and loss.of_pairs != task.pairs:
             raise InputError(f"{name}: learns from {_PAIRS[loss.of_pairs]}, and this corpus has {_PAIRS[task.pairs]}")

@@ -54,7 +54,7 @@ class Distillation:
     """Features, batches and scores of one task under one tokenizer; `fit` trains a student towards its teachers.
 
     unlabelled: whether the corpus's unlabelled rows are trained on too, after its train rows.
-    interpreter: how the teachers read the rows, where their tokenizer is another one.
+    interpreter: how the teachers read the rows, where their tokenizer is another one, or both texts at once.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class Distillation:
         speaking = [self._speaking(each, losses, teacher_mode, signals, cache, work) for each in teachers]
         joined = speaking if self.interpreter is None else [self.interpreter.teacher(inner) for inner in speaking]
         objective = Objective(
-            student, joined, losses, combine=combine, balance=balance, gates=gates, output=self.task.output,
+            student, joined, losses, combine=combine, balance=balance, gates=gates, output=self._asked.output,
             read=self.task.read, pool=self.task.pool,
         )  # fmt: skip
         objective.train()
@@ -167,18 +167,23 @@ class Distillation:
     def _speaking(
         self, told: Told, losses: Sequence[Loss], mode: TeacherMode, signals: Signals | None, cache: Path, work: Path
     ) -> StoredTeacher | ThriftyTeacher:
-        live = LiveTeacher(told.model, read=self.task.read, pool=self.task.pool)
+        live = LiveTeacher(told.model, read=self._asked.read, pool=self._asked.pool)
         if signals is not None:
             check_signals(signals, told.origin, losses, "signals")
             return StoredTeacher(signals, live=live)
         # The task's own collate: `mask` must be seen to draw, or rows are stored that no batch ever holds.
         other = self.interpreter
-        collate = self.collate if other is None else collator(self.task, other.theirs.pad_token_id)
+        collate = self.collate if other is None else collator(self._asked, other.theirs.pad_token_id)
         setting = Setting(
             self._heard, collate, told.origin, self.options.epochs, self.options.batch_size, self.device, cache, work,
             self.reporter,
         )  # fmt: skip
         return ThriftyTeacher(live, mode, setting)
+
+    @property
+    def _asked(self) -> Task:
+        """As which the teachers read the rows: the task itself, or that of a cross-encoder."""
+        return self.task if self.interpreter is None else self.interpreter.task
 
     @cached_property
     def _dev(self) -> list[Feature]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -13,8 +14,9 @@ from compress.core.options import Choice, CorpusRef, ModelSource, SignalsRef
 from compress.corpora.corpus import Corpus
 from compress.corpora.tokenizers.base import TokenizerSource
 from compress.distill.balance.base import BALANCERS, Balance
-from compress.distill.checks import reads_unlabelled
+from compress.distill.checks import check_outputs, check_rows, reads_unlabelled
 from compress.distill.combine.base import COMBINERS, Combine
+from compress.distill.crossed import PairReader, is_crossed
 from compress.distill.distillation import Distillation
 from compress.distill.gates.base import GATES, Gates
 from compress.distill.thrifty import TeacherMode
@@ -27,6 +29,7 @@ from compress.steps.student_of import start_of, student_of
 from compress.steps.teaching import best_score, teachers_of
 from compress.students.base import STUDENTS, Given, StudentArchitecture
 from compress.tasks.base import TASKS, Task
+from compress.tasks.embed import Embed
 from compress.train.facts import positions
 from compress.train.folder import save_student
 from compress.train.options import TrainOptions
@@ -157,33 +160,40 @@ class Distill(Step, TrainOptions):
         task = Choice(TASKS).parse(corpus.task)
         assert isinstance(task, Task)
         weighed = self.combine is not None and self.combine.by_row
-        teaching = teachers_of(self.named(), task, corpus, self.losses, context, weighed=weighed)
+        check_outputs(self.losses, task.output)
+        check_rows(self.losses, task)
+        crossed = is_crossed(task, self.losses)
+        asked = task.as_pairs() if crossed and isinstance(task, Embed) else task
+        teaching = teachers_of(self.named(), asked, corpus, self.losses, context, weighed=weighed)
         teacher, max_length = teaching.first, teaching.longest(self.max_length)
+        if crossed:  # a student of embeddings has the body's shape, and nothing of a head
+            teacher = replace(teacher, model=teacher.model.base_model)
         start = start_of(self.start, teacher, task, context)
         tokens = student_tokens(
             self.tokenizer, teacher, start, corpus, resolve=context.source, words=task.auto_class == _WORDS,
             max_length=max_length, source=str(self.start),
         )  # fmt: skip
         longest = min(each.max_length for each in teaching.loaded) if tokens.own else max_length
-        heard = Distillation(task, corpus, teacher.tokenizer, longest, self, context.reporter)
+        heard = Distillation(asked, corpus, teacher.tokenizer, longest, self, context.reporter)
         teaching.share_tokens(heard)
         measured = teaching.scores(heard, several=self.teachers is not None)
         shown = heard  # what an initialisation sees: texts as the model that the student is cut from reads them
-        if tokens.own:
+        if tokens.own or crossed:
             shown = Distillation(task, corpus, tokens.tokenizer, max_length, self, context.reporter)
-        given = Given(
-            context.source, partial(shown.sample, seed=context.seed), shown.supervised if teaching.head else None
-        )
+        headed = teaching.head and not crossed
+        given = Given(context.source, partial(shown.sample, seed=context.seed), shown.supervised if headed else None)
         student, inherited, tokens = student_of(
             self.student, teacher, start, self.start, tokens, task, given, context
         )  # fmt: skip
         if max_length > (most := positions(student)):
             raise InputError(f"max_length: the student reads at most {most} tokens; set it to that or less")
         more = reads_unlabelled(self.unlabeled, self.losses, corpus.has("unlabeled"), task.labelled)
+        reading = tokens.interpreter(task, teacher.tokenizer, corpus, (max_length, longest), context.reporter)
+        if crossed and isinstance(task, Embed):
+            reading = PairReader(task, tokens.tokenizer, teacher.tokenizer, longest)
         work = Distillation(
-            task, corpus, tokens.tokenizer, max_length, self, context.reporter, unlabelled=more,
-            interpreter=tokens.interpreter(task, teacher.tokenizer, corpus, (max_length, longest), context.reporter),
-        )  # fmt: skip
+            task, corpus, tokens.tokenizer, max_length, self, context.reporter, unlabelled=more, interpreter=reading
+        )
         trained_head = task.output == "vector" or any("logits" in loss.needs for loss in self.losses)
         scored = trained_head and task.scorable
         uses_teacher = any(loss.needs_teacher for loss in self.losses)

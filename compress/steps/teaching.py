@@ -10,14 +10,7 @@ from torch import nn
 
 from compress.core.errors import InputError
 from compress.corpora.corpus import Corpus
-from compress.distill.checks import (
-    check_head,
-    check_labels,
-    check_one_tokenizer,
-    check_outputs,
-    check_quality,
-    check_rows,
-)
+from compress.distill.checks import check_head, check_labels, check_one_tokenizer, check_quality
 from compress.distill.distillation import Distillation, Told
 from compress.losses.base import Loss
 from compress.steps.base import Context
@@ -95,12 +88,10 @@ class Teaching:
 def teachers_of(
     named: Sequence[str], task: Task, corpus: Corpus, losses: Sequence[Loss], context: Context, *, weighed: bool
 ) -> Teaching:
-    """Load the teachers. weighed: whether their outputs decide how much each counts.
+    """Load the teachers. task: as which they read the corpus. weighed: whether their outputs decide how much each counts.
 
     Raises InputError for a head that a loss needs and that is not there, and for labels that are not the corpus's.
     """
-    check_outputs(losses, task.output)
-    check_rows(losses, task)
     sources = [context.source(name) for name in named]
     labels = len(corpus.labels)
     outputs = {"classes": labels, "labels": labels, "value": 1, "span": 2}.get(task.output)

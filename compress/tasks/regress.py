@@ -78,7 +78,7 @@ class Regress(Task):
         if self.target is not None and self.target in row:
             out["score"] = number_of(row[self.target], self.target)
         if self.group is not None:
-            out["group"] = _identity(row.get(self.group), self.group)
+            out["group"] = group_name(row.get(self.group), self.group)
         return out
 
     def encode(self, tokenizer: Any, rows: Mapping[str, Sequence[Any]], max_length: int) -> Features:
@@ -118,7 +118,7 @@ class Regress(Task):
         """The same; with groups each value `[1, 2]` has its group's number beside it."""
         if not self.grouped:
             return list(outputs), list(labels)
-        return _beside([feature["group"] for feature in features], outputs), list(labels)
+        return beside([feature["group"] for feature in features], outputs), list(labels)
 
     def judge(
         self, rows: Sequence[Row], outputs: Sequence[np.ndarray]
@@ -127,7 +127,7 @@ class Regress(Task):
         if not self.grouped:
             return None
         truth = [np.array([row["score"]], dtype=np.float64) for row in rows]
-        return _beside([row["group"] for row in rows], outputs), truth
+        return beside([row["group"] for row in rows], outputs), truth
 
     def score(self, logits: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> dict[str, float]:
         """`spearman`, `pearson` and `mse` of logits `[n, 1]`; of `[n, 2]` with groups `ranking_scores` too.
@@ -155,14 +155,15 @@ def numbered(groups: Sequence[str]) -> np.ndarray:
     return np.array([known.setdefault(group, len(known)) for group in groups], dtype=np.int64)
 
 
-def _beside(groups: Sequence[str], outputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+def beside(groups: Sequence[str], outputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Each row's value `[1, 1]` with its group's number, `[1, 2]`, as `score` takes it."""
     return [
         np.concatenate([output.astype(np.float64), [[number]]], axis=-1)
         for output, number in zip(outputs, numbered(groups), strict=True)
     ]
 
 
-def _identity(value: Any, column: str) -> str:
+def group_name(value: Any, column: str) -> str:
     """A cell that names a group, as text. Raises ValueError for what is neither a text nor an integer."""
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         return str(int(value))

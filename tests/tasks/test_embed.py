@@ -37,6 +37,7 @@ def test_pooling_reads_real_tokens_only(pooling: str, expected: list[float]) -> 
         ({"target": "score"}, "text_pair"),
         ({"text_pair": "other", "target": "score"}, "highest"),
         ({"text_pair": "other", "target": "score", "highest": -1.0}, "more than lowest"),
+        ({"group": "query"}, "candidates of a query are pairs"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(options: dict[str, Any], reason: str) -> None:
@@ -65,6 +66,24 @@ def test_a_pair_is_two_neighbours(word_piece: Any) -> None:
     told = one.collate(beside[len(made) :], 0, generator())["labels"]
     assert told[:, 0].tolist() == [-1] and told[:, 1].isnan().all()
     assert one.hard_loss(torch.ones(1, 4), told, torch.ones(1, dtype=torch.bool)) == 0
+
+
+def test_candidates_of_queries_are_ranked_by_their_products() -> None:
+    """Prevents an order over all queries in place of each one's own, and cosines where a search ranks by products."""
+    one = task("embed", text_pair="other", target="score", highest=2.0, group="query", normalize=False)
+    rows = [
+        {"text": "q", "text_pair": str(at), "score": score, "group": name}
+        for at, (score, name) in enumerate([(0.0, "a"), (2.0, "a"), (1.0, "b"), (0.0, "b")])
+    ]
+    query = [1.0, 0.0]
+    outputs = [np.array([query, other]) for other in ([0.5, 0.0], [0.7, 9.0], [10.0, 0.0], [20.0, 0.0])]
+    values, truth = one.judge(rows, outputs) or ([], [])
+    assert np.concatenate(values).tolist() == [[0.5, 0], [0.7, 0], [10, 1], [20, 1]]
+    found = one.score(np.concatenate(values), np.concatenate(truth), [])
+    assert found["group_spearman"] == 0 and found["mrr@10"] == 0.75  # right in one group, turned round in the other
+    assert one.metric == "group_spearman" and one.labelled and one.grouped
+    bare = task("embed", text_pair="other", group="query")
+    assert not bare.labelled and not bare.scorable and bare.pairs == ""
 
 
 def test_pairs_that_share_a_text_have_one_number(word_piece: Any) -> None:
