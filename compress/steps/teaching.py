@@ -88,7 +88,8 @@ class Teaching:
 def teachers_of(
     named: Sequence[str], task: Task, corpus: Corpus, losses: Sequence[Loss], context: Context, *, weighed: bool
 ) -> Teaching:
-    """Load the teachers. task: as which they read the corpus. weighed: whether their outputs decide how much each counts.
+    """Load the teachers. task: as which they read the corpus. weighed: whether their outputs decide how much each
+    counts.
 
     Raises InputError for a head that a loss needs and that is not there, and for labels that are not the corpus's.
     """
