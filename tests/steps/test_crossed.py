@@ -21,7 +21,7 @@ from tests.steps.test_distill import distilled
 from tests.steps.test_ranking import STUDENT, candidates, measured, ranking_corpus
 from tests.teachers.helpers import corpus_of, small_checkpoint, taught
 
-TASK = {"text": "text", "text_pair": "text_pair", "target": "score", "highest": 3, "group": "group"}
+TASK: dict[str, Any] = {"text": "text", "text_pair": "text_pair", "target": "score", "highest": 3, "group": "group"}
 CROSSED: dict[str, Any] = {"student": STUDENT, "losses": ["margin_mse"], "unlabeled": "ignore"}
 
 
@@ -30,8 +30,8 @@ def pair_corpus(folder: Path, scored: bool = True, **options: Any) -> Path:
     splits = {"train": candidates(40, 1, scored), "dev": candidates(16, 2, scored)}
     if scored:
         splits["unlabeled"] = candidates(20, 3, False)
-    task = {**TASK, **({} if scored else {"target": None, "highest": None}), **options}
-    return corpus_of(folder, splits, {"embed": task}, [])
+    task = Embed(**{**TASK, **({} if scored else {"target": None, "highest": None}), **options})
+    return corpus_of(folder, splits, {"embed": task.dump()}, [])
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_what_a_cross_encoder_cannot_teach_is_refused(scene: tuple[Path, Path], 
     alone = corpus_of(
         tmp_path / "alone",
         {"train": candidates(8, 1), "dev": candidates(8, 2), "unlabeled": [{"text": "a film", "group": "x"}]},
-        {"embed": TASK}, [],
+        {"embed": Embed(**TASK).dump()}, [],
     )  # fmt: skip
     with pytest.raises(InputError, match="scores pairs, and 1 of 1 rows have one text"):
         distilled(alone, scene[1], tmp_path / "d", **{**CROSSED, "unlabeled": "use"})
