@@ -24,13 +24,13 @@ from compress.tasks.embed import Embed
 from compress.tasks.features import Feature
 
 
-def is_crossed(task: Task, losses: Sequence[Loss]) -> bool:
-    """Whether the teachers are cross-encoders: embeddings are trained by a loss on the candidates of a query.
+def crossed_task(task: Task, losses: Sequence[Loss]) -> Embed | None:
+    """The task, when its teachers are cross-encoders: embeddings are trained by a loss on the candidates of a query.
 
     Raises InputError for a loss beside it that reads what a cross-encoder does not have.
     """
     if not isinstance(task, Embed):
-        return False
+        return None
     ranking = [loss.registered_name for loss in losses if "groups" in loss.needs]
     for loss in losses:
         if ranking and loss.needs_teacher and "groups" not in loss.needs:
@@ -39,7 +39,7 @@ def is_crossed(task: Task, losses: Sequence[Loss]) -> bool:
                 f"cross-encoder, which reads both texts of a pair together; use losses on rankings and on labels "
                 f"beside it, or distil from a teacher of embeddings in a step of its own"
             )
-    return bool(ranking)
+    return task if ranking else None
 
 
 class CrossedTeacher(AlignedTeacher):
@@ -50,7 +50,7 @@ class CrossedTeacher(AlignedTeacher):
         self._task = task
 
     def want(self, wanted: Wanted) -> None:
-        """Raises InputError for what is of one text: `is_crossed` refuses such losses before."""
+        """Raises InputError for what is of one text: `crossed_task` refuses such losses before."""
         if replace(wanted, logits=True) != Wanted():
             raise InputError("a cross-encoder reads two texts together and has no states of one; compare scores only")
         self.inner.want(wanted)

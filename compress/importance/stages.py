@@ -133,5 +133,5 @@ def _slope(outputs: Any, state: Tensor) -> Tensor:
     """The gradient `[b, s, d]`, by the state, of a sum of all outputs with random weights, which do not cancel."""
     draw = torch.Generator().manual_seed(0)
     values = [one for one in outputs.values() if isinstance(one, Tensor) and one.requires_grad]
-    total = sum((one * torch.randn(one.shape, generator=draw).to(one)).sum() for one in values)
+    total = torch.stack([(one * torch.randn(one.shape, generator=draw).to(one)).sum().float() for one in values]).sum()
     return torch.autograd.grad(total, state)[0]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, cast
 
 from pydantic import Field, model_validator
+from transformers import PreTrainedModel
 
 from compress.core.errors import Fault, InputError
 from compress.core.options import Choice, CorpusRef, ModelSource, SignalsRef
@@ -16,7 +17,7 @@ from compress.corpora.tokenizers.base import TokenizerSource
 from compress.distill.balance.base import BALANCERS, Balance
 from compress.distill.checks import check_outputs, check_rows, reads_unlabelled
 from compress.distill.combine.base import COMBINERS, Combine
-from compress.distill.crossed import PairReader, is_crossed
+from compress.distill.crossed import PairReader, crossed_task
 from compress.distill.distillation import Distillation
 from compress.distill.gates.base import GATES, Gates
 from compress.distill.thrifty import TeacherMode
@@ -29,7 +30,6 @@ from compress.steps.student_of import start_of, student_of
 from compress.steps.teaching import best_score, teachers_of
 from compress.students.base import STUDENTS, Given, StudentArchitecture
 from compress.tasks.base import TASKS, Task
-from compress.tasks.embed import Embed
 from compress.train.facts import positions
 from compress.train.folder import save_student
 from compress.train.options import TrainOptions
@@ -162,12 +162,12 @@ class Distill(Step, TrainOptions):
         weighed = self.combine is not None and self.combine.by_row
         check_outputs(self.losses, task.output)
         check_rows(self.losses, task)
-        crossed = is_crossed(task, self.losses)
-        asked = task.as_pairs() if crossed and isinstance(task, Embed) else task
+        crossed = crossed_task(task, self.losses)
+        asked = crossed.as_pairs() if crossed is not None else task
         teaching = teachers_of(self.named(), asked, corpus, self.losses, context, weighed=weighed)
         teacher, max_length = teaching.first, teaching.longest(self.max_length)
-        if crossed:  # a student of embeddings has the body's shape, and nothing of a head
-            teacher = replace(teacher, model=teacher.model.base_model)
+        if crossed is not None:  # a student of embeddings has the body's shape, and nothing of a head
+            teacher = replace(teacher, model=cast(PreTrainedModel, teacher.model.base_model))
         start = start_of(self.start, teacher, task, context)
         tokens = student_tokens(
             self.tokenizer, teacher, start, corpus, resolve=context.source, words=task.auto_class == _WORDS,
@@ -178,9 +178,9 @@ class Distill(Step, TrainOptions):
         teaching.share_tokens(heard)
         measured = teaching.scores(heard, several=self.teachers is not None)
         shown = heard  # what an initialisation sees: texts as the model that the student is cut from reads them
-        if tokens.own or crossed:
+        if tokens.own or crossed is not None:
             shown = Distillation(task, corpus, tokens.tokenizer, max_length, self, context.reporter)
-        headed = teaching.head and not crossed
+        headed = teaching.head and crossed is None
         given = Given(context.source, partial(shown.sample, seed=context.seed), shown.supervised if headed else None)
         student, inherited, tokens = student_of(
             self.student, teacher, start, self.start, tokens, task, given, context
@@ -189,8 +189,8 @@ class Distill(Step, TrainOptions):
             raise InputError(f"max_length: the student reads at most {most} tokens; set it to that or less")
         more = reads_unlabelled(self.unlabeled, self.losses, corpus.has("unlabeled"), task.labelled)
         reading = tokens.interpreter(task, teacher.tokenizer, corpus, (max_length, longest), context.reporter)
-        if crossed and isinstance(task, Embed):
-            reading = PairReader(task, tokens.tokenizer, teacher.tokenizer, longest)
+        if crossed is not None:
+            reading = PairReader(crossed, tokens.tokenizer, teacher.tokenizer, longest)
         work = Distillation(
             task, corpus, tokens.tokenizer, max_length, self, context.reporter, unlabelled=more, interpreter=reading
         )

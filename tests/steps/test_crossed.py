@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from compress.core.errors import InputError
 from compress.core.trace import Trace
-from compress.distill.crossed import CrossedTeacher, is_crossed
+from compress.distill.crossed import CrossedTeacher, crossed_task
 from compress.distill.teacher import Teacher
 from compress.losses.hard_contrastive import HardContrastive
 from compress.losses.margin_mse import MarginMSE
@@ -160,6 +160,6 @@ def test_scores_of_pairs_by_hand(normalize: bool, scores: list[list[float]]) -> 
 def test_only_rankings_of_embeddings_are_crossed() -> None:
     """Prevents a teacher of embeddings that is taken for a scorer of pairs."""
     task = Embed(text_pair="text_pair", group="group")
-    assert is_crossed(task, [MarginMSE()])
-    assert not is_crossed(task.as_pairs(), [MarginMSE()])
-    assert not is_crossed(Embed(text_pair="text_pair"), [HardContrastive()])
+    assert crossed_task(task, [MarginMSE()]) is task
+    assert crossed_task(task.as_pairs(), [MarginMSE()]) is None
+    assert crossed_task(Embed(text_pair="text_pair"), [HardContrastive()]) is None
