@@ -103,7 +103,8 @@ def check_rows(losses: Sequence[Loss], task: Task) -> None:
                 f"group: query_id}}}}`"
             )
         if loss.of_pairs and loss.of_pairs != task.pairs:
-            raise InputError(f"{name}: learns from {_PAIRS[loss.of_pairs]}, and this corpus has {_PAIRS[task.pairs]}")
+            has = "candidates of queries that nobody judged" if task.grouped and not task.pairs else _PAIRS[task.pairs]
+            raise InputError(f"{name}: learns from {_PAIRS[loss.of_pairs]}, and this corpus has {has}")
 
 
 def reads_unlabelled(choice: str, losses: Sequence[Loss], present: bool, labelled: bool) -> bool:

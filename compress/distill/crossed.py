@@ -11,26 +11,32 @@ from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
+from transformers import AutoConfig
 
 from compress.anatomy.capture import Wanted
 from compress.core.errors import InputError
 from compress.core.pairs import halves
+from compress.core.reporter import Reporter
 from compress.core.trace import Trace
 from compress.distill.align import AlignedTeacher, Interpreter
 from compress.distill.teacher import Teacher
 from compress.losses.base import Loss
 from compress.tasks.base import Task
 from compress.tasks.embed import Embed
-from compress.tasks.features import Feature
+from compress.train.folder import explained, quiet
 
 
-def crossed_task(task: Task, losses: Sequence[Loss]) -> Embed | None:
+def crossed_task(task: Task, losses: Sequence[Loss], source: str) -> Embed | None:
     """The task, when its teachers are cross-encoders: embeddings are trained by a loss on the candidates of a query.
 
-    Raises InputError for a loss beside it that reads what a cross-encoder does not have.
+    Without a loss that asks a teacher, when the one that is named, of `source`, has a head for pairs of candidates: the
+    same student trained without it. Raises InputError for a loss beside such a one that reads what a cross-encoder does
+    not have, and for a teacher without a head.
     """
-    if not isinstance(task, Embed):
+    if not isinstance(task, Embed) or not task.grouped:
         return None
+    if not any(loss.needs_teacher for loss in losses):
+        return task if _scores_pairs(source) else None
     ranking = [loss.registered_name for loss in losses if "groups" in loss.needs]
     for loss in losses:
         if ranking and loss.needs_teacher and "groups" not in loss.needs:
@@ -39,7 +45,38 @@ def crossed_task(task: Task, losses: Sequence[Loss]) -> Embed | None:
                 f"cross-encoder, which reads both texts of a pair together; use losses on rankings and on labels "
                 f"beside it, or distil from a teacher of embeddings in a step of its own"
             )
+    if ranking and not _scores_pairs(source):
+        raise InputError(
+            f"{source}: gives no scores of pairs, and {ranking[0]} under the task embed learns those of a "
+            f"cross-encoder; take a teacher of the same rows under `regress` (a `teach` step, or a model with one "
+            f"output), or embedding_mse for a teacher of embeddings"
+        )
     return task if ranking else None
+
+
+def _scores_pairs(source: str) -> bool:
+    """Whether the model has a head over a text or a pair, by its own word."""
+    with quiet(), explained(source):
+        named = AutoConfig.from_pretrained(source).architectures or [""]
+    return str(named[0]).endswith("ForSequenceClassification")
+
+
+def all_pairs(rows: Sequence[Mapping[str, Any]], choice: str, reporter: Reporter) -> bool:
+    """Whether all unlabelled rows are pairs, which a cross-encoder scores; `auto` leaves them out when some are not.
+
+    Raises InputError for `use` then.
+    """
+    alone = sum(row.get("text_pair") is None for row in rows)
+    if alone and choice == "use":
+        raise InputError(
+            f"unlabeled: use, and {alone} of {len(rows)} unlabelled rows have one text, which a cross-encoder cannot "
+            f"score; give them a second text, or take them out"
+        )
+    if alone:
+        reporter.warn(
+            f"{alone} of {len(rows)} unlabelled rows have one text, which a cross-encoder cannot score; none is used"
+        )
+    return not alone
 
 
 class CrossedTeacher(AlignedTeacher):
@@ -79,16 +116,6 @@ class PairReader(Interpreter):
     def teacher(self, inner: Teacher) -> CrossedTeacher:
         """A cross-encoder that reads the batches of `pairing`."""
         return CrossedTeacher(inner, self._embed, self.prefix)
-
-    def features(self, rows: Sequence[Mapping[str, Any]]) -> list[Feature]:
-        """Both texts of each row together. Raises InputError for a row with one text."""
-        alone = sum(row.get("text_pair") is None for row in rows)
-        if alone:
-            raise InputError(
-                f"a cross-encoder scores pairs, and {alone} of {len(rows)} rows have one text; leave those out, or set "
-                f"`unlabeled: ignore`"
-            )
-        return super().features(rows)
 
     def compares_tokens(self, wanted: Wanted) -> bool:
         """No: scores of pairs are all that both have."""

@@ -218,6 +218,10 @@ class Distillation:
         return TrainData(other.labelled(features), other.pairing(self.collate), lengths(features), least, groups)
 
     def _preflight(self, data: TrainData) -> dict[str, Any]:
+        other = self.interpreter
+        if other is not None and other.student_task is not other.task:
+            own = [feature[other.prefix]["row"] for feature in data.features if other.prefix in feature]
+            preflight.cut_off(own, other.max_length, self.reporter, theirs=True)
         return {
             "overlap": preflight.overlap(self.corpus, self.reporter),
             # A long context is read in windows, which are full and lose nothing.

@@ -29,15 +29,23 @@ def overlap(corpus: Corpus, reporter: Reporter) -> dict[str, float]:
     return dict(shares)
 
 
-def cut_off(features: Sequence[Mapping[str, Any]], max_length: int, reporter: Reporter) -> float:
-    """Share of training rows that fill `max_length` tokens: those were cut, but for the few that just fit."""
+def cut_off(
+    features: Sequence[Mapping[str, Any]], max_length: int, reporter: Reporter, *, theirs: bool = False
+) -> float:
+    """Share of training rows of which a text fills `max_length` tokens: those were cut, but for the few that just fit.
+
+    theirs: the rows are the teacher's own, and the length is the most that it reads.
+    """
     if not features:
         return 0.0
-    share = sum(len(row["input_ids"]) >= max_length for row in features) / len(features)
+    full = sum(max(len(row["input_ids"]), len(row.get("second") or ())) >= max_length for row in features)
+    share = full / len(features)
     if share >= CUT:
+        what, remedy = "max_length", "raise max_length if the teacher reads more"
+        if theirs:
+            what, remedy = "what the teacher reads", "cut the texts before, so that both models see the same"
         reporter.warn(
-            f"{share:.1%} of the training rows fill max_length ({max_length} tokens) and lose what is past it; raise "
-            f"max_length if the teacher reads more"
+            f"{share:.1%} of the training rows fill {what} ({max_length} tokens) and lose what is past it; {remedy}"
         )
     return round(share, 6)
 

@@ -107,9 +107,15 @@ def check_signals(signals: Signals, mine: Origin, losses: Sequence[Loss], name: 
     (theirs, how), (own, here) = (next(iter(origin.task.items())) for origin in (facts.origin, mine))
     if compared and (theirs != own or any(how.get(key) != here.get(key) for key in POOLING)):
         made, asked = ("".join(f" {key}={told[key]}" for key in POOLING if key in told) for told in (how, here))
+        way_out = "Label this step's corpus, or use losses on hidden states and attention only"
+        if theirs == "embed" and own == "regress":
+            way_out = (
+                "A cross-encoder scores pairs: label the same rows prepared as "
+                "`regress: {text: ..., text_pair: ..., group: ...}`"
+            )
         raise InputError(
-            f"{name}: made for the task {theirs}{made}, and this step's is {own}{asked}; its outputs mean something "
-            f"else. Label this step's corpus, or use losses on hidden states and attention only"
+            f"{name}: made for the task {theirs}{made}, and the teacher's is {own}{asked}; its outputs mean something "
+            f"else. {way_out}"
         )
     whole = [loss.registered_name for loss in compared if "logits" in loss.needs and not loss.takes_largest]
     if facts.kept.top is not None and whole:

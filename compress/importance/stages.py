@@ -56,31 +56,43 @@ class Stages:
     def read_by_head(self) -> list[Tensor] | None:
         """Bool `[b, s]` for every batch: the tokens whose last state the model's outputs depend on.
 
-        A classifier that reads the first token has one for each text, a tagger all of them. Found by the gradient of
-        the outputs, so that no family has to say it. None where it cannot be told apart: the last layer runs at other
-        depths, too, or layers cannot answer without running. The layers before the last must have been kept.
+        A classifier that reads the first token has one for each text. Found by the gradient of the outputs, so that no
+        family has to say it; of a text of which nothing would count, all does. The layers before the last must have
+        been kept. None where every token counts, which one text shows (a tagger, a bare body, a vocabulary, whose
+        outputs for all texts would be large), or where it cannot be told apart: the last layer runs at other depths,
+        too, layers cannot answer without running, or there are two stacks.
         """
         last = len(self.layers) - 1
-        if not self._skips or self._runs[last] > 1:
+        if not self._skips or self._runs[last] > 1 or len(set(self._stacks)) > 1:
             return None
-        stack, found = self._stacks[last], list[Tensor]()
-        for place, batch in enumerate(self.batches):
-            self._place = place
-            with torch.no_grad(), self._answering(last):
-                given = self._until(last, batch)
-            state = (given[0] if isinstance(given, tuple) else given).detach().requires_grad_()
-            kept = self._given.get(stack)
-            self._given[stack] = [(state, *given[1:]) if isinstance(given, tuple) else state] * len(self.batches)
-            try:
-                with torch.enable_grad(), self._answering(last + 1):
-                    slope = _slope(run(self.model, batch), state)
-            finally:
-                if kept is None:
-                    del self._given[stack]
-                else:
-                    self._given[stack] = kept
-            found.append((slope != 0).any(-1))
-        return found
+        first = self.batches[0]
+        longest = int(first["attention_mask"].sum(1).argmax())
+        if bool(self._read(0, slice(longest, longest + 1)).all()):
+            return None
+        return [self._read(place, slice(None)) for place in range(len(self.batches))]
+
+    def _read(self, place: int, rows: slice) -> Tensor:
+        """Bool `[r, s]`: the tokens of these rows of a batch that the outputs depend on."""
+        last = len(self.layers) - 1
+        self._place = place
+        # Out of any inference mode: what it makes cannot be differentiated.
+        with torch.inference_mode(False), torch.no_grad(), self._answering(last):
+            given = self._until(last, self.batch)
+            state = (given[0] if isinstance(given, tuple) else given)[rows].detach().clone().requires_grad_()
+            batch = {name: held[rows].clone() for name, held in self.batch.items()}
+        stack = self._stacks[last]
+        kept = self._given.get(stack)
+        self._given[stack] = [(state, *given[1:]) if isinstance(given, tuple) else state] * len(self.batches)
+        try:
+            with torch.inference_mode(False), torch.enable_grad(), self._answering(last + 1):
+                slope = _slope(run(self.model, batch), state)
+        finally:
+            if kept is None:
+                del self._given[stack]
+            else:
+                self._given[stack] = kept
+        read, real = (slope != 0).any(-1), batch["attention_mask"].bool().to(state.device)
+        return read | ~(read & real).any(1, keepdim=True)
 
     def run(self, number: int, *, keep: bool = False) -> None:
         """Layer `number` (from 0) over every batch, without gradients.
@@ -130,8 +142,12 @@ class Stages:
 
 
 def _slope(outputs: Any, state: Tensor) -> Tensor:
-    """The gradient `[b, s, d]`, by the state, of a sum of all outputs with random weights, which do not cancel."""
+    """The gradient `[b, s, d]`, by the state, of all outputs with random weights, which do not cancel."""
     draw = torch.Generator().manual_seed(0)
-    values = [one for one in outputs.values() if isinstance(one, Tensor) and one.requires_grad]
-    total = torch.stack([(one * torch.randn(one.shape, generator=draw).to(one)).sum().float() for one in values]).sum()
-    return torch.autograd.grad(total, state)[0]
+    held = outputs if isinstance(outputs, tuple) else tuple(outputs.values())
+    values = [one for one in held if isinstance(one, Tensor) and one.requires_grad]
+    if not values:
+        return torch.zeros_like(state)
+    weights = [torch.randn(one.shape, generator=draw).to(one) for one in values]
+    found = torch.autograd.grad(values, state, grad_outputs=weights, allow_unused=True)[0]
+    return torch.zeros_like(state) if found is None else found

@@ -22,7 +22,7 @@ def group_scores(student: Trace, teacher: Trace, name: str) -> tuple[Tensor, Ten
     if student.groups is None:
         raise InputError(
             f"{name} needs groups: the rows of one query's candidates carry the same number in `groups` (the option "
-            f"`group` of the task regress)"
+            f"`group` of the tasks regress and embed)"
         )
     groups = student.groups if student.outputs is None else student.groups[student.outputs]
     together = groups[:, None] == groups[None, :]

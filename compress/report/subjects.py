@@ -9,7 +9,7 @@ from typing import Any
 from compress.report.numbers import value_of
 
 Manifests = Mapping[str, Mapping[str, Any]]
-METRICS = ("accuracy", "f1", "spearman", "pearson", "matthews")
+METRICS = ("accuracy", "f1", "group_spearman", "spearman", "pearson", "matthews")
 PARTS = ("embeddings", "encoder", "head", "tokenizer", "other")
 BILL = ("imports", "weights", "activations", "loading")
 FIELDS: dict[str, Any] = {

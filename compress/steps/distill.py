@@ -17,7 +17,7 @@ from compress.corpora.tokenizers.base import TokenizerSource
 from compress.distill.balance.base import BALANCERS, Balance
 from compress.distill.checks import check_outputs, check_rows, reads_unlabelled
 from compress.distill.combine.base import COMBINERS, Combine
-from compress.distill.crossed import PairReader, crossed_task
+from compress.distill.crossed import PairReader, all_pairs, crossed_task
 from compress.distill.distillation import Distillation
 from compress.distill.gates.base import GATES, Gates
 from compress.distill.thrifty import TeacherMode
@@ -58,7 +58,7 @@ class Distill(Step, TrainOptions):
 
     kind: ClassVar[str] = "Model"
     together: ClassVar[bool] = True
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     corpus: CorpusRef = Field(description="the corpus to train on, a `prepare` step")
     teacher: ModelSource | None = Field(
@@ -162,8 +162,12 @@ class Distill(Step, TrainOptions):
         weighed = self.combine is not None and self.combine.by_row
         check_outputs(self.losses, task.output)
         check_rows(self.losses, task)
-        crossed = crossed_task(task, self.losses)
+        crossed = crossed_task(task, self.losses, context.source(self.named()[0]))
         asked = crossed.as_pairs() if crossed is not None else task
+        uses_teacher = any(loss.needs_teacher for loss in self.losses)
+        more = reads_unlabelled(self.unlabeled, self.losses, corpus.has("unlabeled"), task.labelled)
+        if more and crossed is not None and uses_teacher:
+            more = all_pairs(corpus.texts("unlabeled"), self.unlabeled, context.reporter)
         teaching = teachers_of(self.named(), asked, corpus, self.losses, context, weighed=weighed)
         teacher, max_length = teaching.first, teaching.longest(self.max_length)
         if crossed is not None:  # a student of embeddings has the body's shape, and nothing of a head
@@ -173,12 +177,13 @@ class Distill(Step, TrainOptions):
             self.tokenizer, teacher, start, corpus, resolve=context.source, words=task.auto_class == _WORDS,
             max_length=max_length, source=str(self.start),
         )  # fmt: skip
-        longest = min(each.max_length for each in teaching.loaded) if tokens.own else max_length
+        apart = tokens.own or crossed is not None  # the teacher reads tokens or texts of its own, as long as it can
+        longest = min(each.max_length for each in teaching.loaded) if apart else max_length
         heard = Distillation(asked, corpus, teacher.tokenizer, longest, self, context.reporter)
         teaching.share_tokens(heard)
-        measured = teaching.scores(heard, several=self.teachers is not None)
+        measured = teaching.scores(heard, several=self.teachers is not None, asked=uses_teacher)
         shown = heard  # what an initialisation sees: texts as the model that the student is cut from reads them
-        if tokens.own or crossed is not None:
+        if apart:
             shown = Distillation(task, corpus, tokens.tokenizer, max_length, self, context.reporter)
         headed = teaching.head and crossed is None
         given = Given(context.source, partial(shown.sample, seed=context.seed), shown.supervised if headed else None)
@@ -187,7 +192,6 @@ class Distill(Step, TrainOptions):
         )  # fmt: skip
         if max_length > (most := positions(student)):
             raise InputError(f"max_length: the student reads at most {most} tokens; set it to that or less")
-        more = reads_unlabelled(self.unlabeled, self.losses, corpus.has("unlabeled"), task.labelled)
         reading = tokens.interpreter(task, teacher.tokenizer, corpus, (max_length, longest), context.reporter)
         if crossed is not None:
             reading = PairReader(crossed, tokens.tokenizer, teacher.tokenizer, longest)
@@ -196,7 +200,6 @@ class Distill(Step, TrainOptions):
         )
         trained_head = task.output == "vector" or any("logits" in loss.needs for loss in self.losses)
         scored = trained_head and task.scorable
-        uses_teacher = any(loss.needs_teacher for loss in self.losses)
         gates = self.gates.build(student) if self.gates is not None else None
         fitted = work.fit(
             student, teaching.told(heard) if uses_teacher else [], self.losses, combine=self.combine,

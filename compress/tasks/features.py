@@ -47,5 +47,5 @@ def collator(task: Task, pad_id: int) -> Callable[[list[Feature], torch.Generato
 
 
 def lengths(features: Sequence[Feature]) -> list[int]:
-    """Tokens of each row."""
-    return [len(row["input_ids"]) for row in features]
+    """Tokens of each row, both texts of a pair that is embedded apart."""
+    return [len(row["input_ids"]) + len(row.get("second") or ()) for row in features]

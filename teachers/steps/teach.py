@@ -65,6 +65,10 @@ class Teach(Step, TrainOptions):
             lacks = "rows without scores, from which nothing can be learnt; name their column with `target`"
             if task.output == "vector":
                 lacks = "single texts, from which nothing can be learnt; give `text_pair`"
+                if task.grouped:
+                    lacks = (
+                        "candidates that nobody judged, from which nothing can be learnt; name their score in `target`"
+                    )
             raise InputError(f"{self.corpus}: has {lacks}")
         need = Need(task, corpus, self.max_length, context.seed, context.work, context.reporter, context.source)
         start = self.model.start(need)

@@ -41,6 +41,8 @@ def test_rows_that_are_cut_are_told() -> None:
     ears = Ears()
     assert cut_off(rows, 8, ears) == 0.5 and "50.0% of the training rows fill max_length (8 tokens)" in ears.warnings[0]
     quiet = Ears()
+    pairs = [{"input_ids": [1], "second": [0] * 8}, {"input_ids": [1], "second": None}]
+    assert cut_off(pairs, 8, ears, theirs=True) == 0.5 and "fill what the teacher reads (8 tokens)" in ears.warnings[1]
     assert cut_off(rows, 9, quiet) == 0.0 and cut_off([], 9, quiet) == 0.0 and not quiet.warnings
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from compress.bench.options import BenchOptions
+from compress.bench.run import bench_models
 from compress.core.errors import InputError
 from compress.core.trace import Trace
 from compress.distill.crossed import CrossedTeacher, crossed_task
@@ -19,7 +22,7 @@ from compress.runtime.student import Student
 from compress.tasks.embed import Embed
 from tests.steps.test_distill import distilled
 from tests.steps.test_ranking import STUDENT, candidates, measured, ranking_corpus
-from tests.teachers.helpers import corpus_of, small_checkpoint, taught
+from tests.teachers.helpers import Ears, corpus_of, small_checkpoint, taught
 
 TASK: dict[str, Any] = {"text": "text", "text_pair": "text_pair", "target": "score", "highest": 3, "group": "group"}
 CROSSED: dict[str, Any] = {"student": STUDENT, "losses": ["margin_mse"], "unlabeled": "ignore"}
@@ -104,7 +107,7 @@ def test_what_a_cross_encoder_cannot_teach_is_refused(scene: tuple[Path, Path], 
     ):
         distilled(*scene, tmp_path / "a", **{**CROSSED, "losses": ["margin_mse", "embedding_mse"]})
     body = small_checkpoint(tmp_path / "body")
-    with pytest.raises(InputError, match="has no trained head"):
+    with pytest.raises(InputError, match="gives no scores of pairs, and margin_mse under the task embed learns those"):
         distilled(scene[0], body, tmp_path / "b", **CROSSED)
     plain = pair_corpus(tmp_path / "pairs", group=None)
     with pytest.raises(InputError, match=r"margin_mse: compares the candidates.*embed: .*group: query_id"):
@@ -114,8 +117,42 @@ def test_what_a_cross_encoder_cannot_teach_is_refused(scene: tuple[Path, Path], 
         {"train": candidates(8, 1), "dev": candidates(8, 2), "unlabeled": [{"text": "a film", "group": "x"}]},
         {"embed": Embed(**TASK).dump()}, [],
     )  # fmt: skip
-    with pytest.raises(InputError, match="scores pairs, and 1 of 1 rows have one text"):
+    with pytest.raises(InputError, match="1 of 1 unlabelled rows have one text, which a cross-encoder cannot score"):
         distilled(alone, scene[1], tmp_path / "d", **{**CROSSED, "unlabeled": "use"})
+    ears = Ears()
+    distilled(alone, scene[1], tmp_path / "e", ears, **{**CROSSED, "unlabeled": "auto"}, epochs=1)
+    assert any("none is used" in warning for warning in ears.warnings)
+
+
+def test_the_same_student_without_the_teacher(scene: tuple[Path, Path], tmp_path: Path) -> None:
+    """Prevents a comparison that is refused, since a cross-encoder's states were taken for embeddings and scored."""
+    told = measured(distilled(*scene, tmp_path / "student", **{**CROSSED, "losses": ["hard_cosine"]}, epochs=1))
+    assert told["teacher"]["dev"]["group_spearman"] > 0.7 and "group_spearman" in told["dev"]
+
+
+def test_the_student_s_length_does_not_cut_the_teacher_s_pairs(scene: tuple[Path, Path], tmp_path: Path) -> None:
+    """Prevents a teacher that reads half of a pair, since the student reads short texts."""
+    folder = distilled(*scene, tmp_path / "student", **CROSSED, epochs=1, max_length=8)
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["measured"]["teacher"]["dev"]["group_spearman"] > 0.7
+    assert manifest["about"]["max_length"] == 8
+
+
+@pytest.mark.slow
+def test_bench_ranks_both_by_the_same_pairs(scene: tuple[Path, Path], tmp_path: Path) -> None:
+    """Prevents a crash where a scorer of pairs and the student that embeds them are measured side by side, and a number
+    for one that answers something else."""
+    student = distilled(*scene, tmp_path / "student", **CROSSED, epochs=1)
+    options, both = BenchOptions(batch_sizes=[2], probes=["quality"]), [str(scene[1]), str(student)]
+    found = bench_models(both, scene[0], options, names=["cross", "bi"])
+    values = {one["name"]: one["quality"] for one in found["subjects"]}
+    assert values["cross"]["values"]["group_spearman"]["value"] > 0.7
+    assert values["bi"]["retained"]["value"] == pytest.approx(
+        values["bi"]["values"]["group_spearman"]["value"] / values["cross"]["values"]["group_spearman"]["value"]
+    )
+    scores = ranking_corpus(tmp_path / "scores")
+    found = bench_models(both, scores, options, names=["cross", "bi"])
+    assert "gives embeddings" in str(found["subjects"][1]["quality"]["values"])
 
 
 class Silent(Teacher):
@@ -160,6 +197,5 @@ def test_scores_of_pairs_by_hand(normalize: bool, scores: list[list[float]]) -> 
 def test_only_rankings_of_embeddings_are_crossed() -> None:
     """Prevents a teacher of embeddings that is taken for a scorer of pairs."""
     task = Embed(text_pair="text_pair", group="group")
-    assert crossed_task(task, [MarginMSE()]) is task
-    assert crossed_task(task.as_pairs(), [MarginMSE()]) is None
-    assert crossed_task(Embed(text_pair="text_pair"), [HardContrastive()]) is None
+    assert crossed_task(task.as_pairs(), [MarginMSE()], "no folder") is None
+    assert crossed_task(Embed(text_pair="text_pair"), [HardContrastive()], "no folder") is None

@@ -59,6 +59,7 @@ def load(state: State, folder: str, engine: str, threads: int, device: str) -> d
         "baseline": before,
         "after": after,
         "gpu": memory.gpu(state),
+        "task": state.student.task,
         "labels": list(state.student.labels),
         "max_length": int(state.student.max_length),
         "threads": state.student.engine.threads,

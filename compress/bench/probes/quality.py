@@ -24,6 +24,8 @@ from compress.bench.statistics import interval_of, median_interval
 from compress.core.errors import JobError
 from compress.core.hashing import digest
 from compress.core.reporter import Progress
+from compress.tasks.base import Task
+from compress.tasks.embed import Embed
 
 if TYPE_CHECKING:
     from compress.bench.desk import Desk, Running
@@ -94,11 +96,25 @@ def _begin(desk: Desk, running: Running) -> None:
     """The frame of the report, and the columns of the corpus's labels, or why nothing can be scored."""
     task = desk.task
     columns, why = columns_of(running.opened["labels"], desk.labels)
+    asked, other = answered_as(running.opened["task"], task)
     running.report["quality"] = {"metric": task.metric, "split": desk.split, "rows": len(desk.rows), "values": {}}
-    if why or not has_gold(desk.rows[0], task):
-        _give_up(desk, running, why or f"the task {task.registered_name} is not scored by bench")
+    if why or other or not has_gold(desk.rows[0], task):
+        _give_up(desk, running, why or other or f"the task {task.registered_name} is not scored by bench")
     else:
-        running.private.update(columns=columns, files=[])
+        running.private.update(columns=columns, files=[], task=asked)
+
+
+def answered_as(mine: str, task: Task) -> tuple[Task, str]:
+    """As which task a subject of the task `mine` answers a corpus of `task`, and why it cannot be scored, if so.
+
+    A scorer of pairs beside embeddings of the same pairs answers as `Embed.as_pairs` says, under the same metric.
+    """
+    if (mine == "embed") == (task.output == "vector"):
+        return task, ""
+    if isinstance(task, Embed) and mine == "regress" and task.grouped:
+        return task.as_pairs(), ""
+    gives = "embeddings" if mine == "embed" else f"answers of the task {mine}"
+    return task, f"it gives {gives}, and the corpus is one of {task.registered_name}; prepare the rows for its task"
 
 
 def _give_up(desk: Desk, running: Running, why: str) -> None:
@@ -150,8 +166,9 @@ def _timed(batch: int, blocks: Sequence[Sequence[float]]) -> dict[str, Any]:
 
 def _score(desk: Desk, running: Running, key: str) -> None:
     try:
-        answers = answers_of(running.private["files"], running.private["columns"], desk.rows, desk.task)
-        found = scored(desk.task, desk.rows, answers, desk.labels, DRAWS)
+        asked: Task = running.private["task"]
+        answers = answers_of(running.private["files"], running.private["columns"], desk.rows, asked)
+        found = scored(asked, desk.rows, answers, desk.labels, DRAWS)
     except JobError as error:  # NaN among the outputs: no metric is made of it, and the others go on
         _give_up(desk, running, str(error))
         desk.reporter.warn(f"{running.name}: {error}")
