@@ -114,7 +114,7 @@ def check_signals(signals: Signals, mine: Origin, losses: Sequence[Loss], name: 
                 "`regress: {text: ..., text_pair: ..., group: ...}`"
             )
         raise InputError(
-            f"{name}: made for the task {theirs}{made}, and the teacher's is {own}{asked}; its outputs mean something "
+            f"{name}: made for the task {theirs}{made}, and this step's is {own}{asked}; its outputs mean something "
             f"else. {way_out}"
         )
     whole = [loss.registered_name for loss in compared if "logits" in loss.needs and not loss.takes_largest]
