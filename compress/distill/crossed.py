@@ -110,8 +110,7 @@ class PairReader(Interpreter):
 
     def __init__(self, task: Embed, student_tokenizer: Any, teacher_tokenizer: Any, max_length: int) -> None:
         super().__init__(task.as_pairs(), student_tokenizer, teacher_tokenizer, max_length)
-        self.student_task = task
-        self._embed = task
+        self.student_task = self._embed = task
 
     def teacher(self, inner: Teacher) -> CrossedTeacher:
         """A cross-encoder that reads the batches of `pairing`."""

@@ -57,11 +57,11 @@ def distance(model: PreTrainedModel, masks: Masks, given: Evidence) -> float:
 @pytest.mark.parametrize("family", ["bert", "distilbert", "electra", "albert", "deberta-v2", "mpnet"])
 def test_tuned_masks_are_nearer_to_the_whole_model_on_other_texts(family: str) -> None:
     """Prevents scales that fit nothing but the sample, or the wrong block: texts that were not used get nearer too."""
-    model = tiny(family, layers=2, width=32, head="tag")
+    model = tiny(family, layers=2, width=32).base_model  # of which every token's state is read
     masks = halved(model)
     tuned, facts = tune(model, masks, texts(model, 1))
     other = texts(model, 2)
-    assert distance(model, tuned, other) < 0.99 * distance(model, masks, other)
+    assert distance(model, tuned, other) < 0.98 * distance(model, masks, other)
     assert facts["texts"] == 96 and len(facts["blocks"]) == len(masks.every())
     assert all(one["after"] <= one["before"] and one["tuned"] for one in facts["blocks"].values())
     for new, old in zip(tuned.every(), masks.every(), strict=True):
