@@ -18,9 +18,14 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from benchmarks.claims import claim
+from benchmarks.fan_out import fan_out
 from benchmarks.record import record
 from benchmarks.seeds import over, over_seeds
+from compress.pipeline.recipe import Recipe, parse_recipe
+from compress.pipeline.run import run
 
 ROOT = Path(__file__).resolve().parents[1]
 SHAPE = {"layers": 4, "width": 312, "heads": 12, "ffn": 1200, "init": "truncated", "dropout": 0}
@@ -57,6 +62,8 @@ def main() -> None:
     """Run what is not finished, then collect."""
     options = arguments()
     if not options.collect:
+        if options.jobs > 1:
+            fan_out([recipe(seed, options) for seed in options.seeds], options.out, options.jobs)
         for seed in options.seeds:
             run_recipe(seed, options)
     rows = table(options)
@@ -76,6 +83,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--books-rows", type=int, default=20000, help="pieces of book of the general stage")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--out", type=Path, default=ROOT / "runs")
+    parser.add_argument("--jobs", type=int, default=1, help="steps that train side by side, for a GPU or many cores")
     parser.add_argument("--collect", action="store_true", help="run nothing, read finished runs")
     return parser.parse_args(given)
 
@@ -139,14 +147,14 @@ def folder(seed: int, options: argparse.Namespace) -> Path:
     return out / f"ablation-{seed}"
 
 
+def recipe(seed: int, options: argparse.Namespace) -> Recipe:
+    """The checked recipe of one seed."""
+    return parse_recipe(yaml.safe_dump(recipe_of(options, seed), sort_keys=False))
+
+
 def run_recipe(seed: int, options: argparse.Namespace) -> None:
     """Every variant with one seed."""
-    import yaml
-
-    from compress.pipeline.recipe import parse_recipe
-    from compress.pipeline.run import run
-
-    run(parse_recipe(yaml.safe_dump(recipe_of(options, seed), sort_keys=False)), folder(seed, options))
+    run(recipe(seed, options), folder(seed, options))
 
 
 def finished(options: argparse.Namespace) -> list[int]:

@@ -17,34 +17,43 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from benchmarks.claims import claim
+from benchmarks.fan_out import fan_out
 from benchmarks.record import record
 from benchmarks.seeds import over, over_seeds
+from compress.pipeline.recipe import Recipe, parse_recipe
+from compress.pipeline.run import run
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDENTS = ("half", "half-alone", "two", "two-alone")
 CARVE = 0.1
-# source and task of each data set, epochs of its teacher and of its students, longest input
+# Source and task of each data set; epochs of its teacher, of students without one and of students with one; longest
+# input; and for tasks of whole texts the new ones that the teacher is asked about (`augment`), copies of each row.
 TASKS: dict[str, dict[str, Any]] = {
     "sst2": {
         "source": {"jsonl": {"path": "sst2"}}, "task": {"classify": {}}, "labels": ["negative", "positive"],
-        "metric": "accuracy", "split": "dev", "epochs": (1, 2), "max_length": 64,
+        "metric": "accuracy", "split": "dev", "epochs": (1, 2, 1), "max_length": 64,
+        "more": {"methods": ["joined", "ngrams"], "copies": 4},
     },
     "mrpc": {
         "source": {"jsonl": {"path": "mrpc"}}, "task": {"classify": {"text": "text_a", "text_pair": "text_b"}},
-        "metric": "accuracy", "split": "dev", "epochs": (4, 8), "max_length": 128,
+        "metric": "accuracy", "split": "dev", "epochs": (4, 8, 3), "max_length": 128,
+        "more": {"methods": ["ngrams"], "copies": 16},
     },
     "stsb": {
         "source": {"jsonl": {"path": "stsb"}}, "task": {"regress": {"text": "text_a", "text_pair": "text_b"}},
-        "metric": "spearman", "split": "dev", "epochs": (4, 8), "max_length": 128,
+        "metric": "spearman", "split": "dev", "epochs": (4, 8, 3), "max_length": 128,
+        "more": {"methods": ["ngrams"], "copies": 16},
     },
     "conll2000": {
         "source": {"jsonl": {"path": "conll2000"}}, "task": {"tag": {}}, "dev_share": CARVE,
-        "metric": "f1", "split": "test", "epochs": (3, 6), "max_length": 128,
+        "metric": "f1", "split": "test", "epochs": (3, 6, 8), "max_length": 128,
     },
     "squad": {
         "source": {"squad": {"path": "squad"}}, "task": {"answer": {}},
-        "metric": "f1", "split": "dev", "epochs": (3, 4), "max_length": 256,
+        "metric": "f1", "split": "dev", "epochs": (3, 4, 8), "max_length": 256,
     },
 }  # fmt: skip
 HARD = {"regress": ["hard_mse"]}
@@ -56,6 +65,12 @@ def main() -> None:
     """Run what is not finished, then collect."""
     options = arguments()
     if not options.collect:
+        if options.jobs > 1:
+            fan_out(
+                [recipe(name, seed, options) for name in options.tasks for seed in options.seeds],
+                options.out,
+                options.jobs,
+            )
         for seed in options.seeds:
             for name in options.tasks:
                 run_recipe(name, seed, options)
@@ -74,6 +89,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--tasks", nargs="+", choices=sorted(TASKS), default=list(TASKS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--out", type=Path, default=ROOT / "runs")
+    parser.add_argument("--jobs", type=int, default=1, help="steps that train side by side, for a GPU or many cores")
     parser.add_argument("--collect", action="store_true", help="run nothing, read finished runs")
     return parser.parse_args(given)
 
@@ -85,20 +101,23 @@ def recipe_of(name: str, data: Path, body: str) -> dict[str, Any]:
     ((task, _),) = facts["task"].items()
     prepare = {"source": {source: {**options, "path": str(data / options["path"])}}, "task": facts["task"], "seed": 13}
     prepare |= {key: facts[key] for key in ("labels", "dev_share") if key in facts}
-    teaching, distilling = facts["epochs"]
-    common = {"corpus": "$corpus", "batch_size": 32, "max_length": facts["max_length"], "evaluate_per_epoch": 2}
+    teaching, alone, told = facts["epochs"]
+    common = {"batch_size": 32, "max_length": facts["max_length"], "evaluate_per_epoch": 2}
     soft = SOFT.get(task, [{"logits_kl": {"temperature": 2}}])
     steps: dict[str, Any] = {
         "corpus": {"prepare": prepare},
-        "teacher": {"teach": {**common, "model": {"pretrained": {"name": body}}, "mode": "full", "seed": 13,
-                              "epochs": teaching, "learning_rate": 5e-5}},
+        "teacher": {"teach": {**common, "corpus": "$corpus", "model": {"pretrained": {"name": body}}, "mode": "full",
+                              "seed": 13, "epochs": teaching, "learning_rate": 5e-5}},
     }  # fmt: skip
+    if "more" in facts:
+        steps["more"] = {"augment": {"corpus": "$corpus", "seed": 13, **facts["more"]}}
     for shape, layers in (("half", "half"), ("two", 2)):
-        rest = {**common, "epochs": distilling, "learning_rate": 1e-4,
-                "student": {"distilbert": {"layers": layers, "dropout": 0}}}  # fmt: skip
-        told = [*soft, {"hidden_mse": {"map": "uniform", "embeddings": False}}]
-        steps[shape] = {"distill": {**rest, "teacher": "$teacher", "losses": told}}
-        steps[f"{shape}-alone"] = {"distill": {**rest, "teacher": body, "losses": HARD.get(task, ["hard_ce"])}}
+        rest = {**common, "learning_rate": 1e-4, "student": {"distilbert": {"layers": layers, "dropout": 0}}}
+        losses = [*soft, {"hidden_mse": {"map": "uniform", "embeddings": False}}]
+        text = "$more" if "more" in facts else "$corpus"
+        steps[shape] = {"distill": {**rest, "corpus": text, "teacher": "$teacher", "losses": losses, "epochs": told}}
+        steps[f"{shape}-alone"] = {"distill": {**rest, "corpus": "$corpus", "teacher": body, "epochs": alone,
+                                               "losses": HARD.get(task, ["hard_ce"])}}  # fmt: skip
     return {"seed": 1, "steps": steps}
 
 
@@ -108,15 +127,14 @@ def folder(name: str, seed: int, options: argparse.Namespace) -> Path:
     return out / f"quality-{name}-{seed}"
 
 
+def recipe(name: str, seed: int, options: argparse.Namespace) -> Recipe:
+    """The checked recipe of one task and seed."""
+    return parse_recipe(yaml.safe_dump({**recipe_of(name, options.data, options.body), "seed": seed}, sort_keys=False))
+
+
 def run_recipe(name: str, seed: int, options: argparse.Namespace) -> None:
     """All four students of one task and seed; the teacher is taken from the shared store of runs."""
-    import yaml
-
-    from compress.pipeline.recipe import parse_recipe
-    from compress.pipeline.run import run
-
-    text = yaml.safe_dump({**recipe_of(name, options.data, options.body), "seed": seed}, sort_keys=False)
-    run(parse_recipe(text), folder(name, seed, options))
+    run(recipe(name, seed, options), folder(name, seed, options))
 
 
 def finished(name: str, options: argparse.Namespace) -> list[int]:

@@ -17,9 +17,14 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from benchmarks.claims import claim
+from benchmarks.fan_out import fan_out
 from benchmarks.record import record
 from benchmarks.seeds import over, over_seeds
+from compress.pipeline.recipe import Recipe, parse_recipe
+from compress.pipeline.run import run
 
 ROOT = Path(__file__).resolve().parents[1]
 RATIOS = (0.5, 0.25)
@@ -45,6 +50,8 @@ def main() -> None:
     """Run what is not finished, then collect."""
     options = arguments()
     if not options.collect:
+        if options.jobs > 1:
+            fan_out([recipe(seed, options) for seed in options.seeds], options.out, options.jobs)
         for seed in options.seeds:
             run_recipe(seed, options)
     found = {name: outcomes(name, options) for name in START}
@@ -70,6 +77,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=float, default=2, help="of each repair")
     parser.add_argument("--only", nargs="+", choices=list(START), default=list(START))
     parser.add_argument("--out", type=Path, default=ROOT / "runs")
+    parser.add_argument("--jobs", type=int, default=1, help="steps that train side by side, for a GPU or many cores")
     parser.add_argument("--collect", action="store_true", help="run nothing, read finished runs")
     options = parser.parse_args(given)
     options.rows = dict(options.rows)
@@ -124,15 +132,14 @@ def recipe_of(options: argparse.Namespace) -> dict[str, Any]:
     return {"seed": 1, "steps": steps}
 
 
+def recipe(seed: int, options: argparse.Namespace) -> Recipe:
+    """The checked recipe of one seed."""
+    return parse_recipe(yaml.safe_dump({**recipe_of(options), "seed": seed}, sort_keys=False))
+
+
 def run_recipe(seed: int, options: argparse.Namespace) -> None:
     """Every start and its repair with one seed; a teacher is taken from the shared store of runs."""
-    import yaml
-
-    from compress.pipeline.recipe import parse_recipe
-    from compress.pipeline.run import run
-
-    text = yaml.safe_dump({**recipe_of(options), "seed": seed}, sort_keys=False)
-    run(parse_recipe(text), folder(seed, options))
+    run(recipe(seed, options), folder(seed, options))
 
 
 def folder(seed: int, options: argparse.Namespace) -> Path:

@@ -5,7 +5,8 @@
 Purpose: the main table of docs/results.md. Runs configs/recipes/sst2-half.yaml and sst2-tiny.yaml once per seed (the
 teacher and the general stage are shared, their seed is fixed) and measures speed with the first seed. Finished steps
 are skipped, so a broken run goes on. `--collect` only reads finished runs. Writes results/sst2.json. Accuracy is on
-dev, which picked the best evaluation of each training and nothing else.
+dev, which picked the best evaluation of each training and nothing else. Latency does not depend on what the weights
+are, so `--speed` takes the bench of another run of the same recipes (fewer rows, `--set`, on the machine to be timed).
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.claims import claim
+from benchmarks.fan_out import fan_out
 from benchmarks.record import record
 from benchmarks.seeds import over
+from compress.pipeline.recipe import Recipe, load_recipe
+from compress.pipeline.run import run
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = {"half": ROOT / "configs/recipes/sst2-half.yaml", "tiny": ROOT / "configs/recipes/sst2-tiny.yaml"}
@@ -32,17 +36,24 @@ def main() -> None:
     """Run what is not finished, then collect."""
     options = arguments()
     if not options.collect:
+        chosen = [name for name in RECIPES if options.only in (None, name)]
+        if options.jobs > 1:
+            recipes = [recipe_of(name, seed, options) for seed in options.seeds for name in chosen]
+            fan_out(recipes, options.out, options.jobs, until="int8")
         for seed in options.seeds:
-            for name in RECIPES:
-                run_recipe(name, seed, options, measured=seed == options.seeds[0])
+            for name in chosen:
+                run_recipe(name, seed, options, measured=seed == options.seeds[0] and not options.speed)
     first = {name: folder(options.out, name, options.seeds[0]) for name in RECIPES}
     seeds = {name: finished(name, options.out, options.seeds) for name in RECIPES}
     ran = [name for name in RECIPES if seeds[name]]
     found = {name: accuracies(name, options.out, seeds[name]) for name in ran}
-    speeds = {name: bench_of(first[name] / "speed") for name in ran}
+    benched = {name: folder(options.speed or options.out, name, options.seeds[0]) / "speed" for name in ran}
+    speeds = {name: bench_of(benched[name]) for name in ran}
     batched = {name: in_batches(name, options.out, seeds[name]) for name in ran}
     rows = [row for name in ran for row in table(name, found[name], batched[name], speeds[name], first[name])]
-    machine = json.loads((first["half"] / "speed" / "manifest.json").read_text())["environment"]
+    machine = environment_of(first["half"] / "half")
+    if options.speed:
+        machine = {**machine, "speed": environment_of(benched["half"])}
     every = [seed for seed in options.seeds if all(seed in seeds[name] for name in ran)]
     path = record("sst2", every, rows, claims(found, speeds["half"], first["half"]), machine)
     print(path.relative_to(ROOT))
@@ -57,6 +68,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=ROOT / "runs")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--only", choices=sorted(RECIPES), help="one recipe, so that two processes can share the work")
+    parser.add_argument(
+        "--set", action="append", default=[], help="changes of both recipes, as `compress run` has them"
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="steps that train side by side, for a GPU or many cores")
+    parser.add_argument(
+        "--speed", type=Path, help="take speeds from the first seed's bench below this folder, and bench nothing"
+    )
     parser.add_argument("--collect", action="store_true", help="run nothing, read finished runs")
     return parser.parse_args()
 
@@ -66,18 +84,23 @@ def folder(out: Path, name: str, seed: int) -> Path:
     return out / f"sst2-{name}-{seed}"
 
 
-def run_recipe(name: str, seed: int, options: argparse.Namespace, *, measured: bool) -> None:
-    """One recipe with one seed; `measured` also benches it."""
-    if options.only not in (None, name):
-        return
-    from compress.pipeline.recipe import load_recipe
-    from compress.pipeline.run import run
-
+def recipe_of(name: str, seed: int, options: argparse.Namespace) -> Recipe:
+    """A recipe with its paths and seed."""
     settings = [f"settings.data={options.data}", f"settings.body={options.body}"]
     if name == "tiny":
         settings.append(f"settings.books={options.books}")
-    recipe = load_recipe(RECIPES[name], [*settings, f"seed={seed}"])
-    run(recipe, folder(options.out, name, seed), until=None if measured else "int8")
+    return load_recipe(RECIPES[name], [*settings, f"seed={seed}", *options.set])
+
+
+def run_recipe(name: str, seed: int, options: argparse.Namespace, *, measured: bool) -> None:
+    """One recipe with one seed; `measured` also benches it."""
+    run(recipe_of(name, seed, options), folder(options.out, name, seed), until=None if measured else "int8")
+
+
+def environment_of(step: Path) -> dict[str, Any]:
+    """The machine that a step was made on."""
+    found: dict[str, Any] = json.loads((step / "manifest.json").read_text(encoding="utf-8"))["environment"]
+    return found
 
 
 def finished(name: str, out: Path, seeds: Sequence[int]) -> list[int]:

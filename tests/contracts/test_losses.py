@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from compress.core.errors import InputError
 from compress.core.options import identity
@@ -183,6 +183,18 @@ def test_computes_in_float32_under_autocast(name: str) -> None:
         found = loss(one, two)
     assert found.dtype == torch.float32
     assert found.item() == pytest.approx(exact.item(), rel=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("name", LOSSES.names())
+def test_says_the_same_on_cuda(name: str) -> None:
+    """Prevents constants and masks that a loss makes on the CPU, and numbers that depend on the device."""
+    loss, student, teacher = made(name)
+    there = [changed(one, lambda _, held: held.detach().cuda()) for one in (student, teacher)]
+    found = loss.cuda()(*there) if isinstance(loss, nn.Module) else loss(*there)
+    assert found.device.type == "cuda"
+    assert found.item() == pytest.approx(made(name)[0](student, teacher).item(), rel=1e-4, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", LOSSES.names())
