@@ -52,7 +52,7 @@ def main() -> None:
     batched = {name: in_batches(name, options.out, seeds[name]) for name in ran}
     rows = [row for name in ran for row in table(name, found[name], batched[name], speeds[name], first[name])]
     machine = environment_of(first["half"] / "half")
-    if options.speed:
+    if options.speed and speeds["half"]:
         machine = {**machine, "speed": environment_of(benched["half"])}
     every = [seed for seed in options.seeds if all(seed in seeds[name] for name in ran)]
     path = record("sst2", every, rows, claims(found, speeds["half"], first["half"]), machine)
@@ -184,7 +184,10 @@ def claims(found: dict[str, Accuracies], speeds: dict[str, Any], first: Path) ->
         return [a - b for a, b in zip(group.get(one, []), group.get(two, []), strict=True)]
 
     parity = json.loads((first / "int8" / "manifest.json").read_text())["measured"]["size"]
-    corpus: Callable[[str], dict[str, Any]] = lambda step: cell_of(speeds[step])["ratio"]  # noqa: E731
+    unknown = {"value": None, "interval": None}
+    corpus: Callable[[str], dict[str, Any]] = (  # noqa: E731
+        lambda step: cell_of(speeds[step])["ratio"] if step in speeds else unknown
+    )
     return [
         claim("seeds", min(len(half["teacher"]), len(tiny.get("teacher", []))), ">= 3"),
         over("half depth: share of the teacher's accuracy", kept("half", half), ">= 100", "%"),
