@@ -78,12 +78,19 @@ def cell(value: Any) -> str:
 
 
 def source(document: dict[str, Any]) -> str:
-    """The line under a table: machine, threads, date, commit."""
+    """The line under a table: machine, GPU, what was timed elsewhere, date, commit."""
     machine = document["machine"]
-    facts = [machine.get("cpu"), f"{machine.get('cores')} cores"] if isinstance(machine, dict) else [machine]
+    facts = place(machine) if isinstance(machine, dict) else [machine]
+    if isinstance(machine, dict) and "speed" in machine:
+        facts.append(f"timed on {', '.join(place(machine['speed']))}")
     commit = f"commit {document['commit']}" if document["commit"] else ""
     told = " · ".join(str(fact) for fact in (*facts, document["date"], commit) if fact)
     return f"\n<sub>{told} · `benchmarks/results/{document['benchmark']}.json`</sub>\n"
+
+
+def place(machine: dict[str, Any]) -> list[str]:
+    """CPU, cores and GPUs of an environment."""
+    return [str(machine.get("cpu")), f"{machine.get('cores')} cores", *machine.get("gpu", [])]
 
 
 if __name__ == "__main__":

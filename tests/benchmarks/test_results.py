@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from benchmarks.claims import RESULTS, claim, met, number, read, read_all
-from benchmarks.readme import PAGES, filled, made
+from benchmarks.readme import PAGES, filled, made, source
 from benchmarks.seeds import over_seeds
 from benchmarks.show import heading, lines
 
@@ -103,6 +103,13 @@ def test_readme_blocks_are_made_from_the_files(tmp_path: Path) -> None:
     assert made.endswith("<!-- end -->\nc\n")
     assert filled(made, tmp_path) == made
     assert filled(text, tmp_path / "none") == text
+
+
+def test_two_machines_are_both_named() -> None:
+    """A student that a GPU trained and a CPU timed, shown as if one machine had done both."""
+    there = {"cpu": "Host", "cores": 16, "gpu": ["Some GPU"], "speed": {"cpu": "Some CPU", "cores": 2, "gpu": []}}
+    told = "Host · 16 cores · Some GPU · timed on Some CPU, 2 cores · 2025-01-02 · commit abc"
+    assert source(document(machine=there)).strip() == f"<sub>{told} · `benchmarks/results/demo.json`</sub>"
 
 
 def test_every_results_file_keeps_the_contract() -> None:
