@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from compress.pipeline.recipe import Recipe
 from compress.pipeline.run import plan_on_disk, run
 
 TIMED = ("bench",)
+THREADS = "OMP_NUM_THREADS"  # read once, when a process starts
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,8 @@ def fan_out(recipes: Sequence[Recipe], out: Path, jobs: int, until: str | None =
     done: set[str] = set()
     running: dict[Future[None], str] = {}
     failed: list[BaseException] = []
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=spawn) as pool:
+    with one_thread(), ProcessPoolExecutor(jobs, mp_context=spawn) as pool:
         while waiting or running:
             for key in [key for key, part in waiting.items() if part.needs <= done]:
                 part = waiting.pop(key)
@@ -78,6 +79,18 @@ def parts(recipe: Recipe, until: str | None = None) -> list[Part]:
 def ancestors(name: str, planned: dict[str, Planned]) -> set[str]:
     """A step and all that it comes from."""
     return {name}.union(*(ancestors(one, planned) for one in planned[name].inputs))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """OMP_NUM_THREADS as it was before, when this ends: what is timed afterwards must not inherit it."""
+    before = os.environ.get(THREADS)
+    os.environ[THREADS] = before or "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[THREADS]
 
 
 def _make(recipe: Recipe, name: str, folder: Path) -> None:

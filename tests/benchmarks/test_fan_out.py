@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from benchmarks.fan_out import fan_out, parts
+from benchmarks.fan_out import THREADS, fan_out, parts
 from compress.core.errors import JobError
 from compress.core.reporter import Reporter
 from compress.pipeline.recipe import Recipe, parse_recipe
@@ -37,10 +38,12 @@ def test_a_part_holds_what_it_comes_from_and_no_more() -> None:
     assert other["corpus"].key == found["corpus"].key and other["more"].key != found["more"].key
 
 
-def test_runs_take_all_of_it(tmp_path: Path) -> None:
-    """Prevents work that nobody finds afterwards: the runs themselves must have nothing left to do."""
+def test_runs_take_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents work that nobody finds afterwards (the runs must have nothing left to do), and a bench on one thread."""
+    monkeypatch.delenv(THREADS, raising=False)
     recipes = [recipe(1), recipe(2)]
     fan_out(recipes, tmp_path, jobs=2)
+    assert THREADS not in os.environ
     assert len(list(tmp_path.glob("part-*"))) == 5
     said: list[str] = []
 
