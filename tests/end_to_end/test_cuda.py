@@ -46,8 +46,9 @@ def test_the_report_of_a_gpu_is_whole(made: Path) -> None:
     """Prevents a report that only knows machines without a GPU."""
     pytest.importorskip("vl_convert")
     written = make_report(made)
-    assert environment()["gpu"]
-    assert written
+    (name, *_) = environment()["gpu"][0].split(",")
+    assert name in written["json"].read_text(encoding="utf-8")
+    assert written["html"].is_file()
 
 
 def test_a_student_of_the_gpu_answers_on_both_devices(made: Path) -> None:
