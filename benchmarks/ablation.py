@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from benchmarks.claims import claim
-from benchmarks.fan_out import fan_out
+from benchmarks.fan_out import add_jobs, fan_out
 from benchmarks.record import record
 from benchmarks.seeds import over, over_seeds
 from compress.pipeline.recipe import Recipe, parse_recipe
@@ -62,8 +62,7 @@ def main() -> None:
     """Run what is not finished, then collect."""
     options = arguments()
     if not options.collect:
-        if options.jobs > 1:
-            fan_out([recipe(seed, options) for seed in options.seeds], options.out, options.jobs)
+        fan_out([recipe(seed, options) for seed in options.seeds], options.out, options.jobs)
         for seed in options.seeds:
             run_recipe(seed, options)
     rows = table(options)
@@ -83,7 +82,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--books-rows", type=int, default=20000, help="pieces of book of the general stage")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--out", type=Path, default=ROOT / "runs")
-    parser.add_argument("--jobs", type=int, default=1, help="steps that train side by side, for a GPU or many cores")
+    add_jobs(parser)
     parser.add_argument("--collect", action="store_true", help="run nothing, read finished runs")
     return parser.parse_args(given)
 

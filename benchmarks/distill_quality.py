@@ -3,10 +3,11 @@
     python -m benchmarks.distill_quality --data DATA --body MODEL [--tasks mrpc stsb ...] [--seeds 1 2 3] [--out runs]
 
 Purpose: the tasks of docs/results.md. DATA holds the folders that TASKS names; MODEL is a BERT body of six layers. Each
-task has one teacher (its seed is fixed); every seed trains four students from it. The score is the task's main metric
-on dev (on test where the data has no dev: dev is then cut from train); dev picks the best evaluation of each training
-and nothing else. Finished steps are skipped, so a broken run goes on; `--collect` only reads. Writes
-results/distill_quality.json; tasks that have not been run, or with one seed only, are claims that are not met.
+task has one teacher (its seed is fixed); every seed trains four students from it, those with a teacher also on texts
+that it is asked about (TASKS). The score is the task's main metric on dev (on test where the data has no dev: dev is
+then cut from train); dev picks the best evaluation of each training and nothing else. Finished steps are skipped, so a
+broken run goes on; `--collect` only reads. Writes results/distill_quality.json; tasks that have not been run, or with
+one seed only, are claims that are not met.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 import yaml
 
 from benchmarks.claims import claim
-from benchmarks.fan_out import fan_out
+from benchmarks.fan_out import add_jobs, fan_out
 from benchmarks.record import record
 from benchmarks.seeds import over, over_seeds
 from compress.pipeline.recipe import Recipe, parse_recipe
@@ -65,12 +66,8 @@ def main() -> None:
     """Run what is not finished, then collect."""
     options = arguments()
     if not options.collect:
-        if options.jobs > 1:
-            fan_out(
-                [recipe(name, seed, options) for name in options.tasks for seed in options.seeds],
-                options.out,
-                options.jobs,
-            )
+        recipes = [recipe(name, seed, options) for name in options.tasks for seed in options.seeds]
+        fan_out(recipes, options.out, options.jobs)
         for seed in options.seeds:
             for name in options.tasks:
                 run_recipe(name, seed, options)
@@ -89,7 +86,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--tasks", nargs="+", choices=sorted(TASKS), default=list(TASKS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--out", type=Path, default=ROOT / "runs")
-    parser.add_argument("--jobs", type=int, default=1, help="steps that train side by side, for a GPU or many cores")
+    add_jobs(parser)
     parser.add_argument("--collect", action="store_true", help="run nothing, read finished runs")
     return parser.parse_args(given)
 

@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from benchmarks.claims import claim
-from benchmarks.fan_out import fan_out
+from benchmarks.fan_out import add_jobs, fan_out
 from benchmarks.record import record
 from benchmarks.seeds import over, over_seeds
 from compress.pipeline.recipe import Recipe, parse_recipe
@@ -50,8 +50,7 @@ def main() -> None:
     """Run what is not finished, then collect."""
     options = arguments()
     if not options.collect:
-        if options.jobs > 1:
-            fan_out([recipe(seed, options) for seed in options.seeds], options.out, options.jobs)
+        fan_out([recipe(seed, options) for seed in options.seeds], options.out, options.jobs)
         for seed in options.seeds:
             run_recipe(seed, options)
     found = {name: outcomes(name, options) for name in START}
@@ -77,7 +76,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=float, default=2, help="of each repair")
     parser.add_argument("--only", nargs="+", choices=list(START), default=list(START))
     parser.add_argument("--out", type=Path, default=ROOT / "runs")
-    parser.add_argument("--jobs", type=int, default=1, help="steps that train side by side, for a GPU or many cores")
+    add_jobs(parser)
     parser.add_argument("--collect", action="store_true", help="run nothing, read finished runs")
     options = parser.parse_args(given)
     options.rows = dict(options.rows)

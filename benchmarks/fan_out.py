@@ -7,6 +7,7 @@ anything that a sibling has made. Steps that time something are left for the run
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
@@ -34,11 +35,18 @@ class Part:
     recipe: Recipe
 
 
+def add_jobs(parser: argparse.ArgumentParser) -> None:
+    """The option `--jobs`."""
+    parser.add_argument("--jobs", type=int, default=1, help="steps that train side by side, for a GPU or many cores")
+
+
 def fan_out(recipes: Sequence[Recipe], out: Path, jobs: int, until: str | None = None) -> None:
-    """Make every untimed step of these recipes below `out`, `jobs` at a time, on one thread each.
+    """Make every untimed step of these recipes below `out`, `jobs` at a time, on one thread each; nothing for one job.
 
     until: the last step of each recipe that is wanted. Raises the first error, when all that can be made is there.
     """
+    if jobs < 2:
+        return  # the runs do it themselves, one step after the other, on every thread
     waiting = {part.key: part for recipe in recipes for part in parts(recipe, until)}
     done: set[str] = set()
     running: dict[Future[None], str] = {}

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.claims import claim
-from benchmarks.fan_out import fan_out
+from benchmarks.fan_out import add_jobs, fan_out
 from benchmarks.record import record
 from benchmarks.seeds import over
 from compress.pipeline.recipe import Recipe, load_recipe
@@ -37,9 +37,8 @@ def main() -> None:
     options = arguments()
     if not options.collect:
         chosen = [name for name in RECIPES if options.only in (None, name)]
-        if options.jobs > 1:
-            recipes = [recipe_of(name, seed, options) for seed in options.seeds for name in chosen]
-            fan_out(recipes, options.out, options.jobs, until="int8")
+        recipes = [recipe_of(name, seed, options) for seed in options.seeds for name in chosen]
+        fan_out(recipes, options.out, options.jobs, until="int8")
         for seed in options.seeds:
             for name in chosen:
                 run_recipe(name, seed, options, measured=seed == options.seeds[0] and not options.speed)
@@ -71,7 +70,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--set", action="append", default=[], help="changes of both recipes, as `compress run` has them"
     )
-    parser.add_argument("--jobs", type=int, default=1, help="steps that train side by side, for a GPU or many cores")
+    add_jobs(parser)
     parser.add_argument(
         "--speed", type=Path, help="take speeds from the first seed's bench below this folder, and bench nothing"
     )

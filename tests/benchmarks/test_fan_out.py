@@ -59,5 +59,5 @@ def test_runs_take_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_part_that_fails_says_why(tmp_path: Path) -> None:
     """Prevents a benchmark that ends well with half of its steps, and an error that is lost between processes."""
     with pytest.raises(JobError, match="no such file"):
-        fan_out([recipe(1, method="{neighbours: {vectors: missing.txt}}")], tmp_path, jobs=1)
+        fan_out([recipe(1, method="{neighbours: {vectors: missing.txt}}")], tmp_path, jobs=2)
     assert not list(tmp_path.glob("part-*/again"))
