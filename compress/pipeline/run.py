@@ -44,9 +44,9 @@ def plan_on_disk(recipe: Recipe) -> list[Planned]:
 def run(recipe: Recipe, out: Path | None = None, reporter: Reporter | None = None, until: str | None = None) -> Store:
     """Run a recipe into `out` (default `runs/NAME`) and return its store.
 
-    Finished steps are skipped; a step found in a sibling run is taken from there; an interrupted step goes on from
-    its newest checkpoint. Raises FaultsError before anything is spent when the recipe cannot work. Under torchrun
-    every process calls it; the first one writes, and what trains is trained by all of them.
+    Finished steps are skipped; what another step or a sibling run has made already is taken from there; an interrupted
+    step goes on from its newest checkpoint. Raises FaultsError before anything is spent when the recipe cannot work.
+    Under torchrun every process calls it; the first one writes, and what trains is trained by all of them.
     """
     reporter = reporter or Reporter()
     if until is not None and until not in recipe.steps:

@@ -19,7 +19,7 @@ except ImportError:  # Windows has no flock; two runs in one folder are then not
 
 
 class Store:
-    """Artifacts of one run under `root` (`runs/NAME`); looks for finished work in sibling runs too."""
+    """Artifacts of one run under `root` (`runs/NAME`); finds finished work there and in sibling runs."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -43,15 +43,15 @@ class Store:
         return "new" if stored is None else "done" if stored == key else "stale"
 
     def elsewhere(self, key: str) -> Path | None:
-        """A folder of a sibling run that holds the artifact of this key."""
-        for manifest in sorted(self.root.parent.glob(f"*/*/{MANIFEST}")):
-            folder = manifest.parent
-            if folder.parent != self.root and not folder.name.startswith(".") and _key(folder) == key:
+        """A folder that holds the artifact of this key: of another step of this run, or of a sibling run."""
+        folders = [manifest.parent for manifest in self.root.parent.glob(f"*/*/{MANIFEST}")]
+        for folder in sorted(folders, key=lambda one: (one.parent != self.root, one)):
+            if not folder.name.startswith(".") and _key(folder) == key:
                 return folder
         return None
 
     def adopt(self, source: Path, out: Path) -> dict[str, object]:
-        """Verify an artifact of another run and link (or copy) its files into `out`. Returns its manifest."""
+        """Verify an artifact of another step or run and link (or copy) its files into `out`. Returns its manifest."""
         manifest = verify(source)
         for name in manifest["files"]:
             target = out / name

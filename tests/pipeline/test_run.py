@@ -185,6 +185,15 @@ def test_an_artifact_of_a_sibling_run_is_taken(tmp_path: Path, monkeypatch: pyte
     assert manifest["about"] == {"text": "leek"}
 
 
+def test_the_same_step_under_two_names_is_run_once(tmp_path: Path) -> None:
+    """Variants of a recipe that begin with the same general stage must not pay for it again and again."""
+    twice = TEXT.replace("  scale:", "  again: {grow: {text: leek}}\n  scale:")
+    notes = ran(tmp_path / "soup", recipe(text=twice))
+    taken = f"again: taken from {tmp_path / 'soup' / 'corpus'}, which has the same key"
+    assert notes == ["corpus: grow", "dish: cook", taken, "scale: weigh"]
+    assert verify(tmp_path / "soup" / "again")["about"] == {"text": "leek"}
+
+
 def test_a_damaged_sibling_is_not_taken(tmp_path: Path) -> None:
     """A stranger's broken folder must neither spoil nor stop this run."""
     run(recipe(), tmp_path / "one")
