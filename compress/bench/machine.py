@@ -31,7 +31,7 @@ def device_for(wanted: str, subjects: Sequence[Subject]) -> str:
 
 
 def _device(wanted: str, subjects: Sequence[Subject]) -> str:
-    elsewhere = [subject.name for subject in subjects if parse_engine(subject.engine).engine != "torch"]
+    elsewhere = [one.name for one in subjects if parse_engine(one.engine).engine != "torch" or one.dtype == "int8"]
     if wanted == "cpu" or (wanted == "auto" and elsewhere):
         return "cpu"
     present = cuda_present()
@@ -39,7 +39,7 @@ def _device(wanted: str, subjects: Sequence[Subject]) -> str:
         raise InputError("device: cuda was asked for, and torch finds no CUDA device here; use device: cpu")
     if wanted == "cuda" and elsewhere:
         raise InputError(
-            f"device: cuda needs the torch engine, and {', '.join(elsewhere)} runs in another; "
+            f"device: cuda needs the torch engine in floating point, and {', '.join(elsewhere)} has another form; "
             f"measure it apart with device: cpu"
         )
     return "cuda" if present else "cpu"

@@ -5,6 +5,7 @@ Both act on the transformers models inside the trained module, whatever wraps th
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -81,6 +82,8 @@ def _some(module: nn.Module, option: str) -> list[PreTrainedModel]:
 
 
 def _check_compiler(device: torch.device) -> None:
+    if device.type == "cuda" and importlib.util.find_spec("triton") is None:
+        raise InputError("compile: torch.compile for cuda needs triton; run: pip install triton, or leave compile off")
     from torch._inductor.cpp_builder import get_cpp_compiler
     from torch._inductor.exc import InvalidCxxCompiler
 

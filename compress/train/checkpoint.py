@@ -189,17 +189,17 @@ def load_moving(folder: Path) -> dict[str, Any]:
 
 
 def generators() -> dict[str, Any]:
-    """States of the global generators of Python, numpy and torch, as plain values and tensors."""
+    """States of the global generators of Python, numpy and torch's on the CPU, as plain values and tensors.
+
+    That of a GPU is in `draws`: those of all GPUs would fit no machine with fewer of them.
+    """
     version, internal, gauss = random.getstate()
     kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
-    states: dict[str, Any] = {
+    return {
         "python": [version, torch.tensor(internal, dtype=torch.int64), gauss],
         "numpy": [str(kind), torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached],
         "torch": torch.get_rng_state(),
     }
-    if torch.cuda.is_available():
-        states["cuda"] = torch.cuda.get_rng_state_all()
-    return states
 
 
 def set_generators(states: dict[str, Any]) -> None:
@@ -209,8 +209,6 @@ def set_generators(states: dict[str, Any]) -> None:
     kind, keys, position, has_gauss, cached = states["numpy"]
     np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, cached))
     torch.set_rng_state(states["torch"])
-    if "cuda" in states and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(states["cuda"])
 
 
 def draws(device: torch.device) -> Tensor:

@@ -239,8 +239,7 @@ class Loop(Trainer):
         if checkpoint is not None:
             moving = load_moving(Path(checkpoint))
             set_generators(moving["generators"])
-            if not self.job.group.leads:
-                set_draws(moving["draws"][self.job.group.rank], self.job.device)
+            set_draws(moving["draws"][self.job.group.rank], self.job.device)
 
     def _movers(self) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
         assert self.optimizer is not None and self.lr_scheduler is not None

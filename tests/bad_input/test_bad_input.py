@@ -25,6 +25,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(autouse=True)
+def without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`device: cuda` is wrong where there is none: the same machine everywhere."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+
+
 @pytest.mark.parametrize("case", CASES, ids=[case.name.replace(" ", "-") for case in CASES])
 def test_bad_input(case: Case, finished: Path, tmp_path: Path) -> None:
     """A traceback, a wrong exit code, a message without place or remedy, or a former artifact that was touched."""

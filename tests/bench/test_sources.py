@@ -45,6 +45,15 @@ def test_one_folder_in_two_engines_has_two_names() -> None:
     assert names_of(sources) == ["half", "half@torch:bf16", "half@torch:bf16-2", "half-2"]
 
 
+def test_int8_of_torch_stays_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`auto` with a GPU: torch's int8 runs on the CPU only, and the subject would be reported as failed."""
+    monkeypatch.setattr("compress.bench.machine.cuda_present", lambda: True)
+    forms = [Subject(d, d, Path(d), "torch", {"engine": {"torch": {"dtype": d}}}) for d in ("float32", "int8")]
+    assert (device_for("auto", forms[:1]), device_for("auto", forms)) == ("cuda", "cpu")
+    with pytest.raises(InputError, match=r"in floating point, and int8 has"):
+        device_for("cuda", forms)
+
+
 def test_the_device_fits_the_variants() -> None:
     """fp16 on the CPU must be refused when the benchmark is asked for, not after the other subjects have run."""
     about = {"engine": {"torch": {"file": "model.safetensors", "dtype": "float32"}}}

@@ -39,7 +39,7 @@ def test_every_cell_is_measured_on_the_device(made: Path) -> None:
             assert 0 < cell["device_p50"]["value"] <= cell["p50"]["value"] * 1.05, cell
         memory = one["memory"]["gpu"]
         assert 0 < memory["allocated"]["value"] <= memory["reserved"]["value"]
-        assert one["quality"]["accuracy"]["value"] is not None
+        assert one["quality"]["values"]["accuracy"]["value"] is not None
 
 
 def test_the_report_of_a_gpu_is_whole(made: Path) -> None:

@@ -34,6 +34,7 @@ steps:
       learning_rate: 1.0e-2
       max_length: 16
       precision: fp32
+      device: cpu
       checkpoint_steps: 2
   student:
     distill:
@@ -44,6 +45,7 @@ steps:
       epochs: {epochs}
       batch_size: 8
       precision: fp32
+      device: cpu
       ema: 0.9
       checkpoint_steps: 2
 """

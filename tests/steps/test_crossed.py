@@ -77,7 +77,8 @@ def test_labels_may_stand_beside_the_teacher(scene: tuple[Path, Path], tmp_path:
 def test_stored_scores_give_the_same_student(scene: tuple[Path, Path], tmp_path: Path) -> None:
     """Prevents scores that are stored under the student's texts in place of the teacher's pairs."""
     live, stored = (
-        distilled(*scene, tmp_path / mode, **CROSSED, epochs=1, teacher_mode=mode) for mode in ("live", "stored")
+        distilled(*scene, tmp_path / mode, **CROSSED, epochs=1, teacher_mode=mode, device="cpu")
+        for mode in ("live", "stored")
     )
     weights = [load_file(folder / "model.safetensors") for folder in (live, stored)]
     assert all(value.allclose(weights[1][name], atol=1e-5) for name, value in weights[0].items())

@@ -23,7 +23,8 @@ from tests.teachers.helpers import Ears, small_checkpoint, small_corpus, taught
 
 LOSSES: list[Any] = ["logits_kl", {"hidden_mse": {"map": "last"}}, {"attention_mse": {"map": "last"}}]
 LABELS: dict[str, Any] = {
-    "keep": Keep(hidden=[0, 2], attention=[2]), "dtype": "fp32", "precision": "fp32", "splits": ["train"]
+    "keep": Keep(hidden=[0, 2], attention=[2]), "dtype": "fp32", "precision": "fp32", "splits": ["train"],
+    "device": "cpu",
 }  # fmt: skip
 
 

@@ -56,7 +56,7 @@ def test_neighbours_are_the_nearest_rows_of_the_embedding(folder: Path) -> None:
     assert made.single("soup") and not made.single("soupfilm")
     (found, several, none) = made.neighbours(["soup", "soupfilm", "☃☃"], 3)
     words = list(made._whole.values())
-    table = made.model.get_input_embeddings().weight.detach().numpy()[list(made._whole)]
+    table = made.model.get_input_embeddings().weight.detach().cpu().numpy()[list(made._whole)]
     table = table - table.mean(0)
     table = table / np.linalg.norm(table, axis=1, keepdims=True)
     order = np.argsort(-(table @ table[words.index("soup")]))

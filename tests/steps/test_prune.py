@@ -165,6 +165,7 @@ def test_size_counts_the_weights_file_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("engine", ["onnx", "openvino", "torch"])
 def test_models_are_timed_beside_a_reference(tmp_path: Path, engine: str) -> None:
     """Times of the wrong model or engine, and a work folder that fills with weights."""
+    pytest.importorskip({"onnx": "onnxruntime"}.get(engine, engine))
     opened = opened_for(tmp_path)
     target = Target(speedup=1.5, engine=engine, length=8, seconds=0.02, threads=1)
     timer = BenchTimer(target, opened, opened, tmp_path / "work", Ears())

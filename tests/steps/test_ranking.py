@@ -86,7 +86,7 @@ def test_a_student_learns_the_order_of_candidates(
 
 def test_stored_signals_give_the_same_student(scene: tuple[Path, Path], tmp_path: Path) -> None:
     """Prevents groups that are lost where a teacher's scores come from a store, under accumulation too."""
-    given = {**RANKED, "losses": ["margin_mse"], "epochs": 1, "accumulate": 2, "unlabeled": "use"}
+    given = {**RANKED, "losses": ["margin_mse"], "epochs": 1, "accumulate": 2, "unlabeled": "use", "device": "cpu"}
     live, stored = (distilled(*scene, tmp_path / mode, **given, teacher_mode=mode) for mode in ("live", "stored"))
     weights = [load_file(folder / "model.safetensors") for folder in (live, stored)]
     assert all(value.allclose(weights[1][name], atol=1e-5) for name, value in weights[0].items())

@@ -47,8 +47,9 @@ def test_the_step_writes_signals_of_train_and_unlabeled(scene: tuple[Path, Path]
     """An artifact that lacks a split, or says another teacher's logits, is found out by the student only."""
     corpus, teacher = scene
     step = Label.model_validate(
-        {"corpus": "$corpus", "teacher": "$teacher", "keep": {"hidden": "last", "embedding": True}, "precision": "fp32"}
-    )
+        {"corpus": "$corpus", "teacher": "$teacher", "keep": {"hidden": "last", "embedding": True}, "precision": "fp32",
+         "device": "cpu"}
+    )  # fmt: skip
     writer = ArtifactWriter(tmp_path / "labelled")
     inputs = {"$corpus": corpus, "$teacher": teacher}
     context = Context("labelled", inputs, writer.open(), tmp_path / "work", 7, Ears())

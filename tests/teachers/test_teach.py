@@ -17,6 +17,8 @@ from teachers.families.base import FAMILIES
 from teachers.modes.base import MODES
 from tests.teachers.helpers import QUICK, TINY, Ears, corpus_of, sentences, small_checkpoint, small_corpus, taught
 
+CPU: dict[str, Any] = {"device": "cpu"}  # where two trainings are equal bit for bit
+
 
 def _manifest(folder: Path) -> dict[str, Any]:
     return verify(folder, "Model")
@@ -61,11 +63,11 @@ def test_a_pretrained_teacher_learns_in_the_order_of_the_corpus(family: str, tmp
 def test_the_same_seed_gives_the_same_teacher(tmp_path: Path) -> None:
     """Vocabulary, weights, dropout, masking and batches all draw; one that escapes the seed breaks resuming."""
     corpus = small_corpus(tmp_path / "corpus", train=60)
-    scratch = {**TINY, "dropout": 0.1, "warmup": {"epochs": 1, "precision": "fp32"}}
+    scratch = {**TINY, "dropout": 0.1, "warmup": {"epochs": 1, "precision": "fp32", **CPU}}
     weights = []
     for name in ("one", "two"):
         torch.rand(3)
-        out = taught({"scratch": scratch}, corpus, tmp_path / name, epochs=1)
+        out = taught({"scratch": scratch}, corpus, tmp_path / name, epochs=1, **CPU)
         weights.append(load_file(out / "model.safetensors"))
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
@@ -73,8 +75,8 @@ def test_the_same_seed_gives_the_same_teacher(tmp_path: Path) -> None:
 def test_a_finished_warm_up_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Broken off in its second half, a teacher must not pay for the first half twice."""
     corpus = small_corpus(tmp_path / "corpus", train=60)
-    model = {"scratch": {**TINY, "warmup": {"epochs": 1, "precision": "fp32"}}}
-    first = taught(model, corpus, tmp_path / "out", epochs=1)
+    model = {"scratch": {**TINY, "warmup": {"epochs": 1, "precision": "fp32", **CPU}}}
+    first = taught(model, corpus, tmp_path / "out", epochs=1, **CPU)
     weights = load_file(first / "model.safetensors")
     assert _manifest(first)["measured"]["warmup"]["texts"] == 60 + 64
 
@@ -82,18 +84,18 @@ def test_a_finished_warm_up_is_not_done_again(tmp_path: Path, monkeypatch: pytes
         raise AssertionError("the warm-up was trained again")
 
     monkeypatch.setattr("teachers.warm_up.fit", refuse)
-    again = load_file(taught(model, corpus, tmp_path / "out", epochs=1) / "model.safetensors")
+    again = load_file(taught(model, corpus, tmp_path / "out", epochs=1, **CPU) / "model.safetensors")
     assert all(torch.equal(weights[name], again[name]) for name in weights)
 
 
 def test_a_damaged_warm_up_is_done_again(tmp_path: Path) -> None:
     """A file cut off by a power failure must not become the body of a teacher."""
     corpus = small_corpus(tmp_path / "corpus", train=60)
-    model = {"scratch": {**TINY, "warmup": {"epochs": 1, "precision": "fp32"}}}
-    first = load_file(taught(model, corpus, tmp_path / "out", epochs=1) / "model.safetensors")
+    model = {"scratch": {**TINY, "warmup": {"epochs": 1, "precision": "fp32", **CPU}}}
+    first = load_file(taught(model, corpus, tmp_path / "out", epochs=1, **CPU) / "model.safetensors")
     body = tmp_path / "out-work" / "warmup" / "body.safetensors"
     body.write_bytes(body.read_bytes()[:-8])
-    again = load_file(taught(model, corpus, tmp_path / "out", epochs=1) / "model.safetensors")
+    again = load_file(taught(model, corpus, tmp_path / "out", epochs=1, **CPU) / "model.safetensors")
     assert all(torch.equal(first[name], again[name]) for name in first)
 
 

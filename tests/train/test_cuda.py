@@ -20,16 +20,22 @@ def _on_cuda(**changes: object) -> TrainOptions:
 
 
 @pytest.mark.parametrize("changes", [{}, {"accumulate": 3, "ema": 0.9}, {"gradient_checkpointing": True}])
-def test_a_gpu_learns_what_the_cpu_learns(changes: dict[str, object], tmp_path: Path) -> None:
+def test_a_gpu_learns_what_the_cpu_learns(
+    changes: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Prevents batches, averages or optimizer states that stay behind on the CPU, or a step that does nothing."""
-    torch.manual_seed(0)
+    made = tiny.objective
+    monkeypatch.setattr(tiny, "objective", lambda: made(dropout=0.0))  # drawn from other generators on a GPU
     plain, _ = tiny.train(tmp_path / "cpu", _on_cuda(device="cpu", **changes))
+    torch.cuda.init()
     torch.cuda.reset_peak_memory_stats()
     there, _ = tiny.train(tmp_path / "cuda", _on_cuda(**changes))
     assert torch.cuda.max_memory_allocated() > 0
     assert there.steps == plain.steps
-    assert there.best_metric == pytest.approx(plain.best_metric, abs=0.15)
-    assert there.history[-1].keys() == plain.history[-1].keys()
+    assert there.best_metric == pytest.approx(plain.best_metric, abs=0.101)  # two of the 20 rows of dev
+    for mine, here in zip(plain.history, there.history, strict=True):
+        assert (mine["step"], mine["lr"]) == (here["step"], here["lr"])
+        assert mine["loss"] == pytest.approx(here["loss"], rel=5e-3)
 
 
 def test_bf16_is_what_a_gpu_trains_in(tmp_path: Path) -> None:
@@ -46,7 +52,8 @@ def test_bf16_is_what_a_gpu_trains_in(tmp_path: Path) -> None:
         made, _ = tiny.train(tmp_path, _on_cuda(precision="auto"))
     wanted = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     assert set(seen) == {wanted}
-    assert made.best_metric is not None and made.best_metric > 0.6
+    losses = [one["loss"] for one in made.history if "loss" in one]
+    assert losses[-1] < losses[0] - 0.05  # 0.09 on a CPU in either arithmetic
 
 
 def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:

@@ -55,16 +55,17 @@ class Replayed:
     def _record(self, batch: dict[str, Tensor], shape: tuple[int, int]) -> Recorded:
         inputs = {name: torch.full(shape, int(name == _MASK), dtype=x.dtype, device=x.device)
                   for name, x in batch.items()}  # fmt: skip
-        side: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(_WARM_UP):
-                self.model(**inputs)
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        # One pool for all: every replay is read before the next, so that graphs may share their intermediates.
-        with torch.cuda.graph(graph, pool=self._pool):
-            logits = self.model(**inputs).logits
+        with torch.cuda.device(inputs[_IDS].device):  # not always the first one
+            side: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                for _ in range(_WARM_UP):
+                    self.model(**inputs)
+            torch.cuda.current_stream().wait_stream(side)
+            graph = torch.cuda.CUDAGraph()
+            # One pool for all: every replay is read before the next, so that graphs may share their intermediates.
+            with torch.cuda.graph(graph, pool=self._pool):
+                logits = self.model(**inputs).logits
         return Recorded(graph, inputs, logits)
 
 
