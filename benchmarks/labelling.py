@@ -123,7 +123,7 @@ def read_rows(out: Path, count: int) -> dict[str, Any]:
     collate, draw = collator(task, tokenizer.pad_token_id), random.Random(SEED)
     seconds, seen = 0.0, 0
     for rows in Corpus.open(out / f"corpus-{count}").chunks("train", CHUNK):
-        features = encode_rows(task, tokenizer, rows, signals.facts.origin.max_length)
+        features = list(encode_rows(task, tokenizer, rows, signals.facts.origin.max_length))
         draw.shuffle(features)
         for start in range(0, len(features), BATCH):
             batch = collate(features[start : start + BATCH], torch.Generator())

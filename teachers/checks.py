@@ -39,9 +39,11 @@ def text_shares(
     return {"truncated_share": truncated, "unknown_share": unknown}
 
 
-def check_finite(model: PreTrainedModel, task: Task, features: list[Feature], collate: Collate, source: str) -> None:
+def check_finite(
+    model: PreTrainedModel, task: Task, features: Sequence[Feature], collate: Collate, source: str
+) -> None:
     """Refuse a model whose logits are NaN or infinite before any training: its weights are damaged."""
-    batch = collate(features[:8], torch.Generator().manual_seed(0))
+    batch = collate(list(features[:8]), torch.Generator().manual_seed(0))
     training = model.training
     with torch.no_grad():
         model.train(False)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
 from compress.anatomy.depth import depth_of_weights
-from compress.tasks.features import collator, encode_rows, lengths
+from compress.tasks.features import collator, encode_rows, lengths, used_tokens
 from compress.train.batches import Feature, TrainData
 from compress.train.evaluate import collect
 from compress.train.fit import fit
@@ -45,7 +46,7 @@ class Training:
         task = self.need.task
         result = fit(
             module,
-            TrainData(self.train, self.collate, lengths(self.train)),
+            TrainData(self.train, self.collate, lengths(self.train), tokens=used_tokens(task, self.train)),
             task_loss(task),
             self.options,
             work=self.need.work / "train",
@@ -70,7 +71,7 @@ class Training:
         self.model.cpu()
         return measured
 
-    def _score(self, features: list[Feature], device: torch.device | None = None) -> tuple[dict[str, float], Any]:
+    def _score(self, features: Sequence[Feature], device: torch.device | None = None) -> tuple[dict[str, float], Any]:
         task = self.need.task
         size = 2 * self.options.batch_size
         logits, labels = collect(
@@ -79,6 +80,6 @@ class Training:
         )  # fmt: skip
         return task.score(logits, labels, self.need.corpus.labels), labels
 
-    def _features(self, split: str) -> list[Feature]:
+    def _features(self, split: str) -> Sequence[Feature]:
         rows = self.need.corpus.texts(split)
         return encode_rows(self.need.task, self.tokenizer, rows, self.need.max_length)

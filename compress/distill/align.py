@@ -110,7 +110,7 @@ class Interpreter:
             inner, prefix=self.prefix, over_tokens=self.over_tokens, over_vocabulary=self.over_vocabulary
         )
 
-    def features(self, rows: Sequence[Mapping[str, Any]]) -> list[Feature]:
+    def features(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[Feature]:
         """The rows as the teacher alone reads them."""
         return encode_rows(self.task, self.theirs, rows, self.max_length)
 

@@ -30,8 +30,8 @@ from compress.losses.base import Loss
 from compress.signals.origin import Origin
 from compress.signals.store import Signals
 from compress.tasks.base import Task
-from compress.tasks.features import Feature, collator, encode_rows, lengths, with_unlabelled
-from compress.train.batches import Batch, TrainData, derived_seed
+from compress.tasks.features import Feature, collator, encode_rows, lengths, used_tokens, with_unlabelled
+from compress.train.batches import Batch, Collate, TrainData, derived_seed
 from compress.train.bodies import recomputing
 from compress.train.evaluate import collect
 from compress.train.fit import fit
@@ -78,7 +78,7 @@ class Distillation:
         """What tells the signals of the teacher `source` (a folder, or a hub name at `commit`) from others."""
         return Origin.of(source, commit, self.tokenizer, self.max_length, self.task, self.precision)
 
-    def features(self, split: str) -> list[Feature]:
+    def features(self, split: str) -> Sequence[Feature]:
         """The rows of a split as token ids."""
         return encode_rows(self.task, self.tokenizer, self.corpus.texts(split), self.max_length)
 
@@ -186,36 +186,39 @@ class Distillation:
         return self.task if self.interpreter is None else self.interpreter.task
 
     @cached_property
-    def _dev(self) -> list[Feature]:
+    def _dev(self) -> Sequence[Feature]:
         """The rows that every evaluation looks at, tokenized once."""
         return self.features("dev")
 
     @cached_property
-    def _heard(self) -> list[Feature]:
+    def _heard(self) -> Sequence[Feature]:
         """The rows that are trained on as the teachers alone read them."""
         return self._rows(self.features if self.interpreter is None else self._interpreted)
 
-    def _interpreted(self, split: str) -> list[Feature]:
+    def _interpreted(self, split: str) -> Sequence[Feature]:
         assert self.interpreter is not None
         return self.interpreter.features(self.corpus.texts(split))
 
-    def _rows(self, read: Callable[[str], list[Feature]]) -> list[Feature]:
+    def _rows(self, read: Callable[[str], Sequence[Feature]]) -> Sequence[Feature]:
         """The train rows, then the unlabelled ones when they are trained on."""
         known = read("train")
         self._known = len(known)
         return with_unlabelled(self.task, known, read("unlabeled")) if self.unlabelled else known
 
     def _data(self, objective: Objective) -> TrainData:
-        other, least = self.interpreter, max(loss.least_rows for loss in objective.losses)
+        other = self.interpreter
         if other is None or not objective.needs_teacher:
             features = self._rows(self.features) if other is not None else self._heard
-            groups = groups_of(objective.losses, features, self.options.batch_size, self.reporter)
-            return TrainData(features, self.collate, lengths(features), least, groups)
+            return self._train_data(objective, features, self.collate)
         wants = objective.teachers.wants
         wanted = next((one for one in wants if other.compares_tokens(one)), wants[0])
         features = self._rows(lambda split: other.paired(self.corpus.texts(split), self.max_length, wanted))
+        return self._train_data(objective, other.labelled(features), other.pairing(self.collate))
+
+    def _train_data(self, objective: Objective, features: Sequence[Feature], collate: Collate) -> TrainData:
         groups = groups_of(objective.losses, features, self.options.batch_size, self.reporter)
-        return TrainData(other.labelled(features), other.pairing(self.collate), lengths(features), least, groups)
+        least = max(loss.least_rows for loss in objective.losses)
+        return TrainData(features, collate, lengths(features), least, groups, used_tokens(self.task, features))
 
     def _preflight(self, data: TrainData) -> dict[str, Any]:
         other = self.interpreter

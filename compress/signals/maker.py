@@ -116,8 +116,8 @@ def probe(look: Look, collate: Collate, features: Sequence[Feature], kept: Kept)
             "this task hides other tokens in every batch, so no row comes twice and nothing stored would be found; "
             "label a corpus of another task (its `unlabeled` split, say), or use `teacher_mode: live`"
         )
-    by_length = sorted(features, key=lambda row: len(row["input_ids"]))
-    return form_of(look(collate([by_length[0], by_length[-1]], torch.Generator().manual_seed(0))), kept)
+    ends = [choose(features, key=lambda row: len(row["input_ids"])) for choose in (min, max)]
+    return form_of(look(collate(ends, torch.Generator().manual_seed(0))), kept)
 
 
 def draws(collate: Collate, features: Sequence[Feature]) -> bool:

@@ -18,7 +18,7 @@ from compress.corpora.corpus import Corpus
 from compress.distill.checks import check_labels
 from compress.tasks.base import Task
 from compress.tasks.batch import finite
-from compress.tasks.features import Feature, collator, encode_rows
+from compress.tasks.features import collator, encode_rows
 from compress.train.evaluate import inputs_of
 from compress.train.folder import load_model
 from compress.train.place import arithmetic, resolve_device, resolve_precision
@@ -93,7 +93,7 @@ class Judge:
 
     def _logits(self, rows: Sequence[Row]) -> list[np.ndarray]:
         """`[n, c]` for every row: one line, or one for each word that the teacher read."""
-        features: list[Feature] = encode_rows(self.task, self.tokenizer, rows, self.max_length)
+        features = encode_rows(self.task, self.tokenizer, rows, self.max_length)
         collate = collator(self.task, self.tokenizer.pad_token_id)
         device = resolve_device("auto")
         precision = resolve_precision("auto", device)

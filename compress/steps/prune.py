@@ -179,8 +179,8 @@ class Prune(Step):
         rows = opened.corpus.split("train")
         draw = torch.Generator().manual_seed(context.seed)
         chosen = torch.randperm(len(rows), generator=draw)[: self.samples].sort().values.tolist()
-        features = encode_rows(opened.task, tokenizer, rows.select(chosen).to_list(), int(opened.about["max_length"]))
-        features.sort(key=lambda row: len(row["input_ids"]))
+        texts, longest = rows.select(chosen).to_list(), int(opened.about["max_length"])
+        features = sorted(encode_rows(opened.task, tokenizer, texts, longest), key=lambda row: len(row["input_ids"]))
         work = self._work(opened, tokenizer, context)
         batches = [work.collate(features[at : at + BATCH], draw) for at in range(0, len(features), BATCH)]
         stored = stored_scores(Path(context.source(self.model)))

@@ -15,7 +15,7 @@ from compress.core.errors import InputError
 from compress.runtime.engines.torch_output import raw_output
 from compress.runtime.spans import Best, best_span, characters, overlap
 from compress.tasks.base import TASKS, Features, Row, Task
-from compress.tasks.batch import IGNORED, at_once, finite, pad, text_of
+from compress.tasks.batch import IGNORED, at_once, finite, gather, pad, text_of
 from compress.tasks.squad_metric import judged
 
 FILL = -1e4  # as a logit: far below every real one, and finite in every number format
@@ -75,20 +75,22 @@ class Answer(Task):
         shared = overlap(self.stride, max_length)
         self._check_room(tokenizer, questions, max_length, shared)
         features: Features = {}
+        more: dict[str, list[Any]] = {}
         for some in at_once(len(questions)):
             encoded = tokenizer(
                 questions[some], contexts[some], truncation="only_second", max_length=max_length, stride=shared,
                 return_overflowing_tokens=True, return_offsets_mapping=True, padding=False,
             )  # fmt: skip
+            gather(features, encoded)
             for name, values in _windows(encoded, some.start).items():
-                features.setdefault(name, []).extend(values)
-        features["context"] = [contexts[row] for row in features["row"]]
+                more.setdefault(name, []).extend(values)
+        more["context"] = [contexts[row] for row in more["row"]]
         answers = rows.get("answers") or [None] * len(questions)
-        features["answers"] = [answers[row] for row in features["row"]]
+        more["answers"] = [answers[row] for row in more["row"]]
         if any(one is not None for one in answers):
-            windows = zip(features["answers"], features["offsets"], features["inside"], strict=True)
-            features["labels"] = [_positions(*window) for window in windows]
-        return features
+            windows = zip(more["answers"], more["offsets"], more["inside"], strict=True)
+            more["labels"] = [_positions(*window) for window in windows]
+        return {**features, **more}
 
     def _check_room(self, tokenizer: Any, questions: list[str], max_length: int, shared: int) -> None:
         most = max_length - int(tokenizer.num_special_tokens_to_add(pair=True)) - shared - 1
@@ -186,16 +188,17 @@ class Answer(Task):
         return float(labels.mean())
 
 
-def _windows(encoded: Any, first: int) -> Features:
-    """What the tokenizer says of each window. first: the number of the first row.
+def _windows(encoded: Any, first: int) -> dict[str, list[Any]]:
+    """Where each window is from. first: the number of the first row.
 
     Offsets as arrays: as Python numbers, or left in the tokenizer's own objects, those of a whole SQuAD take gigabytes.
     """
-    features: Features = {name: encoded[name] for name in ("input_ids", "token_type_ids") if name in encoded}
-    features["row"] = [first + int(row) for row in encoded["overflow_to_sample_mapping"]]
-    features["inside"] = [_inside(encoded.sequence_ids(at)) for at in range(len(features["row"]))]
-    features["offsets"] = [np.asarray(window, dtype=np.int32) for window in encoded["offset_mapping"]]
-    return features
+    rows = [first + int(row) for row in encoded["overflow_to_sample_mapping"]]
+    return {
+        "row": rows,
+        "inside": [_inside(encoded.sequence_ids(at)) for at in range(len(rows))],
+        "offsets": [np.asarray(window, dtype=np.int32) for window in encoded["offset_mapping"]],
+    }
 
 
 def _inside(sequences: Sequence[int | None]) -> tuple[int, int]:

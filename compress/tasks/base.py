@@ -14,7 +14,7 @@ from compress.core.options import Options
 from compress.core.registry import Catalogue
 
 Row = Mapping[str, Any]
-Features = dict[str, list[Any]]
+Features = dict[str, Sequence[Any]]
 
 
 class Task(Options):

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from compress.core.errors import JobError
+from compress.tasks.ragged import IDS, SMALL, Kind, Ragged
 
 IGNORED = -100
 AT_ONCE = 1000  # rows; not under `CHUNK` of distill/readings.py, which looks for its rows in one call
+_TOLD: dict[str, Kind] = {"input_ids": IDS, "token_type_ids": SMALL, "special_tokens_mask": SMALL}
 
 
 def pad(features: Sequence[Mapping[str, Any]], pad_id: int) -> dict[str, Tensor]:
@@ -36,22 +38,29 @@ def padded(rows: Sequence[Sequence[int]], width: int, fill: int) -> Tensor:
 
 def tokenized(
     tokenizer: Any, first: Sequence[Any], second: Sequence[Any] | None, max_length: int, *, special: bool = False
-) -> dict[str, list[Any]]:
+) -> dict[str, Sequence[Any]]:
     """Token ids of texts or pairs cut to `max_length` (pairs lose from the longer text first), without padding.
 
     special: `special_tokens_mask` too, 1 for each token that the tokenizer added.
     """
-    found: dict[str, list[Any]] = {}
+    found: dict[str, Sequence[Any]] = {}
     for some in at_once(len(first)):
         pairs = {} if second is None else {"text_pair": list(second[some])}
         encoded = tokenizer(
             list(first[some]), **pairs, truncation=True, max_length=max_length, padding=False,
             return_special_tokens_mask=special,
         )  # fmt: skip
-        for name in ("input_ids", "token_type_ids", "special_tokens_mask"):
-            if name in encoded:
-                found.setdefault(name, []).extend(encoded[name])
+        gather(found, encoded)
     return found
+
+
+def gather(columns: dict[str, Sequence[Any]], encoded: Mapping[str, Any]) -> None:
+    """Put what a tokenizer said of some more rows behind what it said of others, as flat arrays."""
+    for name, kind in _TOLD.items():
+        if name in encoded:
+            column = columns.setdefault(name, Ragged(kind=kind))
+            assert isinstance(column, Ragged)
+            column.extend(encoded[name])
 
 
 def at_once(rows: int) -> Iterator[slice]:

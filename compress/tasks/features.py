@@ -9,26 +9,66 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from compress.tasks.base import Task
+from compress.core.rows import Rows
+from compress.tasks.base import Features, Task
 from compress.tasks.batch import IGNORED
 
 Feature = dict[str, Any]
 
 
-def encode_rows(task: Task, tokenizer: Any, rows: Sequence[Mapping[str, Any]], max_length: int) -> list[Feature]:
+class FeatureTable(Rows[Feature]):
+    """Features of many rows, kept as columns. As dicts of lists, rows of 13 tokens would take 1.3 KB each.
+
+    Raises ValueError for columns of unequal length.
+    """
+
+    def __init__(self, columns: Features) -> None:
+        self._columns = columns
+        sizes = {name: len(column) for name, column in columns.items()}
+        if len(set(sizes.values())) > 1:
+            raise ValueError(f"columns of one table with unequal numbers of rows: {sizes}")
+        self._size = next(iter(sizes.values()), 0)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def row(self, at: int) -> Feature:
+        """One row's value of each column."""
+        return {name: column[at] for name, column in self._columns.items()}
+
+
+class Joined(Rows[Feature]):
+    """Some features and then others, without a copy of either. `labels`: makes a label for one of the others."""
+
+    def __init__(
+        self, first: Sequence[Feature], others: Sequence[Feature], labels: Callable[[Feature], Any] | None
+    ) -> None:
+        self._first, self._others, self._labels = first, others, labels
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._others)
+
+    def row(self, at: int) -> Feature:
+        """A feature as it is, or one of the others with its label."""
+        if at < len(self._first):
+            return self._first[at]
+        bare = self._others[at - len(self._first)]
+        return bare if self._labels is None else {**bare, "labels": self._labels(bare)}
+
+
+def encode_rows(task: Task, tokenizer: Any, rows: Sequence[Mapping[str, Any]], max_length: int) -> FeatureTable:
     """Rows of normalised columns as features, in the same order, cut to `max_length` tokens, without padding."""
     columns = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
-    features = task.encode(tokenizer, columns, max_length) if rows else {}
-    return [dict(zip(features, values, strict=True)) for values in zip(*features.values(), strict=True)]
+    return FeatureTable(task.encode(tokenizer, columns, max_length) if rows else {})
 
 
-def with_unlabelled(task: Task, labelled: Sequence[Feature], unlabelled: Sequence[Feature]) -> list[Feature]:
-    """Both as one list; features without labels get ones that no loss counts: -100 for classes, NaN for scores."""
+def with_unlabelled(task: Task, labelled: Sequence[Feature], unlabelled: Sequence[Feature]) -> Joined:
+    """One after the other; features without labels get ones that no loss counts: -100 for classes, NaN for scores."""
     if not labelled or "labels" not in labelled[0]:
-        return [*labelled, *unlabelled]
+        return Joined(labelled, unlabelled, None)
     like = labelled[0]["labels"]
     per_token = task.token_level and isinstance(like, list) and len(like) == len(labelled[0]["input_ids"])
-    return [*labelled, *({**row, "labels": _unknown(like, row, per_token)} for row in unlabelled)]
+    return Joined(labelled, unlabelled, lambda row: _unknown(like, row, per_token))
 
 
 def _unknown(like: Any, row: Feature, per_token: bool) -> Any:
@@ -49,3 +89,13 @@ def collator(task: Task, pad_id: int) -> Callable[[list[Feature], torch.Generato
 def lengths(features: Sequence[Feature]) -> list[int]:
     """Tokens of each row, both texts of a pair that is embedded apart."""
     return [len(row["input_ids"]) + len(row.get("second") or ()) for row in features]
+
+
+def used_tokens(task: Task, features: Sequence[Feature]) -> frozenset[int] | None:
+    """The token ids that batches of these rows can hold besides padding; None where any can (`mask` draws some)."""
+    if task.output == "vocabulary":
+        return None
+    used: set[int] = set()
+    for row in features:
+        used.update(row["input_ids"], row.get("second") or ())
+    return frozenset(used)

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from compress.tasks.base import TASKS, Features, Row, Task
 from compress.tasks.batch import IGNORED, finite, label_of, pad, text_of, tokenized
+from compress.tasks.ragged import SMALL, Ragged
 
 
 @TASKS.register("multilabel")
@@ -69,7 +70,8 @@ class MultiLabel(Task):
         known = next((row for row in rows.get("labels", ()) if row is not None), None)
         if known is not None:
             unknown = [IGNORED] * len(known)
-            features["labels"] = [unknown if row is None else [int(one) for one in row] for row in rows["labels"]]
+            given = (unknown if row is None else [int(one) for one in row] for row in rows["labels"])
+            features["labels"] = Ragged(given, SMALL)
         return features
 
     def collate(

@@ -17,7 +17,8 @@ from torch.nn import functional
 
 from compress.core.errors import InputError
 from compress.tasks.base import TASKS, Features, Row, Task
-from compress.tasks.batch import IGNORED, at_once, finite, label_of, labelled, pad, padded
+from compress.tasks.batch import IGNORED, at_once, finite, gather, label_of, labelled, pad, padded
+from compress.tasks.ragged import SMALL, Ragged
 
 
 @TASKS.register("tag")
@@ -69,19 +70,17 @@ class Tag(Task):
             encoded = tokenizer(
                 words[some], is_split_into_words=True, truncation=True, max_length=max_length, padding=False
             )
-            for name in ("input_ids", "token_type_ids"):
-                if name in encoded:
-                    features.setdefault(name, []).extend(encoded[name])
+            gather(features, encoded)
             begins += [_begins(encoded.word_ids(row)) for row in range(len(words[some]))]
-        features["begins"] = [[int(word is not None) for word in row] for row in begins]
+        features["begins"] = Ragged(([int(word is not None) for word in row] for row in begins), SMALL)
         features["cut"] = [
             len(text) - sum(word is not None for word in row) for text, row in zip(words, begins, strict=True)
         ]
         if "tags" in rows:
-            features["labels"] = [
+            features["labels"] = Ragged(
                 [IGNORED if word is None else int(tags[word]) for word in row]
                 for tags, row in zip(rows["tags"], begins, strict=True)
-            ]
+            )
         return features
 
     def collate(

@@ -8,7 +8,7 @@ Length bucketing: padding every SST-2 batch to 128 tokens costs several times th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,8 @@ class TrainData:
     """Tokenised examples, how to pad a list of them into a batch, and their lengths in tokens.
 
     least: the fewest examples of a batch, for losses that compare them with each other. groups: the group of each
-    example, for losses that compare examples of one group; None: examples stand alone.
+    example, for losses that compare examples of one group; None: examples stand alone. tokens: the ids that the
+    batches can hold besides padding, so that no other rows of a word table are trained; None: any.
     """
 
     features: Sequence[Feature]
@@ -39,6 +40,7 @@ class TrainData:
     lengths: Sequence[int]
     least: int = 1
     groups: Sequence[str] | None = None
+    tokens: Collection[int] | None = None
 
     def batches(self, batch_size: int, seed: int, epoch: int) -> list[tuple[int, ...]]:
         """The rows of every batch of an epoch, as one process takes them."""

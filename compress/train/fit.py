@@ -35,6 +35,7 @@ from compress.train.place import hand_back_memory, keep_freed_memory, resolve_de
 from compress.train.progress import Pace
 from compress.train.trackers.base import Run, started
 from compress.train.trainer import Evaluate, Job, Loop, Loss
+from compress.train.used_rows import used_rows
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,8 @@ def fit(
     and called again with the same arguments, it ends in the same weights, bit for bit on the CPU with the same number
     of threads.
 
+    Where `data.tokens` tells which rows of a word table can get a gradient, the others stay (`used_rows.py`).
+
     A `Staged` part of the module is told of every update; while one says that the weights do not count yet, dev is
     looked at for the record, and neither the best weights nor `patience` hear of it.
 
@@ -125,46 +128,50 @@ def fit(
             "patience: this training is not evaluated on dev (a warm-up, or no loss on outputs), so that it would "
             "never stop early; leave it at 0"
         )
-    plan = _plan(module, data, options, seed, metric, f"{device.type}/{precision}", group.world)
-    found = _found(work, plan, group, reporter)
-    if group.world > 1:
-        reporter.note(f"{label}: {group.world} processes train together, {options.batch_size} rows of a batch in each")
-    work.mkdir(parents=True, exist_ok=True)
-    told = Run(label, plan, found.step if found else 0, options.dump())
-    with _prepared(module, options, device), started(options.trackers if group.leads else [], told) as sinks:
-        loop = Loop(
-            Job(
-                module,
-                data,
-                loss,
-                options,
-                work,
-                seed,
-                device,
-                precision,
-                plan,
-                evaluate,
-                metric,
-                depth_of,
-                group,
-                sinks,
+    with used_rows(module, data.tokens, reporter):
+        plan = _plan(module, data, options, seed, metric, f"{device.type}/{precision}", group.world)
+        found = _found(work, plan, group, reporter)
+        if group.world > 1:
+            rows = options.batch_size
+            reporter.note(f"{label}: {group.world} processes train together, {rows} rows of a batch in each")
+        work.mkdir(parents=True, exist_ok=True)
+        told = Run(label, plan, found.step if found else 0, options.dump())
+        with _prepared(module, options, device), started(options.trackers if group.leads else [], told) as sinks:
+            loop = Loop(
+                Job(
+                    module,
+                    data,
+                    loss,
+                    options,
+                    work,
+                    seed,
+                    device,
+                    precision,
+                    plan,
+                    evaluate,
+                    metric,
+                    depth_of,
+                    group,
+                    sinks,
+                )
             )
-        )
-        with reporter.progress(label, total=loop.updates) as bar:
-            loop.pace = Pace(bar)
-            _train(loop, found, reporter)
-            loop.pace.tell()
-    if loop.best.weights is None and loop.average is not None:
-        loop.average.put()
-    module.to("cpu")
-    if loop.best.weights is not None:
-        put_weights(module, loop.best.weights)
-    module.eval()
-    module.zero_grad(set_to_none=True)
-    result = _result(loop, found)
-    loop.let_go()
-    hand_back_memory()
-    return result
+            with reporter.progress(label, total=loop.updates) as bar:
+                loop.pace = Pace(bar)
+                _train(loop, found, reporter)
+                loop.pace.tell()
+        if loop.best.weights is None and loop.average is not None:
+            loop.average.put()
+        module.to("cpu")
+        if loop.best.weights is not None:
+            put_weights(module, loop.best.weights)
+        module.eval()
+        module.zero_grad(set_to_none=True)
+        result = _result(loop, found)
+        loop.let_go()
+        hand_back_memory()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()  # what this process keeps is missing to one that measures or trains after it
+        return result
 
 
 @contextmanager
@@ -249,6 +256,7 @@ def _plan(
             "metric": metric,
             "place": place,
             "lengths": lengths,
+            "tokens": None if data.tokens is None else sorted(data.tokens),
             "processes": world,
             "weights": [[name, list(value.shape)] for name, value in weights_of(module).items()],
         }

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoModelForSequenceClassification, pipeline
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 from compress.core.artifact import ArtifactWriter, verify
 from compress.core.errors import InputError, JobError
+from compress.corpora.corpus import Corpus
 from compress.steps.base import Context
 from compress.steps.distill import Distill
 from compress.tasks.features import encode_rows
 from compress.train.checkpoint import CheckpointWriter
+from compress.train.fit import fit
 from tests.teachers.helpers import Ears, corpus_of, sentences, small_checkpoint, small_corpus, taught
 
 QUICK: dict[str, Any] = {"epochs": 2, "learning_rate": 5e-3, "batch_size": 16, "precision": "fp32"}
@@ -86,6 +88,25 @@ def test_dev_is_tokenized_once(
     folder = distilled(*taught_teacher, tmp_path / "student", epochs=1, evaluate_per_epoch=4, unlabeled="ignore")
     assert len([point for point in verify(folder)["measured"]["history"] if point["dev"]]) == 4
     assert sorted(sizes) == [64, 64, 64, 240]  # dev twice, test, train
+
+
+def test_only_the_words_of_the_corpus_are_trained(
+    taught_teacher: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prevents an optimizer over a whole vocabulary, and a word of the unlabelled rows that is left out of it."""
+    seen: list[Any] = []
+
+    def watched(module: Any, data: Any, *others: Any, **more: Any) -> Any:
+        seen.append(data.tokens)
+        return fit(module, data, *others, **more)
+
+    monkeypatch.setattr("compress.distill.distillation.fit", watched)
+    corpus, teacher = taught_teacher
+    folder = distilled(corpus, teacher, tmp_path / "student", epochs=1)
+    told = AutoTokenizer.from_pretrained(folder)
+    held = Corpus.open(corpus)
+    texts = [row["text"] for split in ("train", "unlabeled") if held.has(split) for row in held.texts(split)]
+    assert seen == [{token for ids in told(texts, truncation=True, max_length=16)["input_ids"] for token in ids}]
 
 
 def test_two_stages(taught_teacher: tuple[Path, Path], tmp_path: Path) -> None:
@@ -237,7 +258,7 @@ def test_a_resumed_training_with_unlabelled_rows_is_bit_equal(
     taught_teacher: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Prevents a resumed run that sees the mixed rows in another order, or other logits for them."""
-    options: dict[str, Any] = {"losses": ["logits_kl", "hard_ce"], "epochs": 1, "checkpoint_steps": 5}
+    options: dict[str, Any] = {"losses": ["logits_kl", "hard_ce"], "epochs": 1, "checkpoint_steps": 5, "device": "cpu"}
     whole = distilled(*taught_teacher, tmp_path / "whole" / "student", **options)
     real = CheckpointWriter.write
 
