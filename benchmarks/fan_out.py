@@ -21,7 +21,6 @@ from compress.pipeline.plan import Planned
 from compress.pipeline.recipe import Recipe
 from compress.pipeline.run import plan_on_disk, run
 
-TIMED = ("bench",)
 THREADS = "OMP_NUM_THREADS"  # read once, when a process starts
 
 
@@ -77,7 +76,7 @@ def parts(recipe: Recipe, until: str | None = None) -> list[Part]:
     found = []
     for name in wanted:
         own = ancestors(name, planned)
-        if not any(planned[one].verb in TIMED for one in own):
+        if not any(planned[one].step.measures for one in own):
             steps = {one: recipe.steps[one] for one in names if one in own}
             needs = frozenset(planned[one].key for one in own) - {planned[name].key}
             found.append(Part(planned[name].key, name, needs, replace(recipe, steps=steps)))

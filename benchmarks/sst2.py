@@ -167,12 +167,14 @@ def table(
 
 
 def cell_of(subject: dict[str, Any], length: int | None = None) -> dict[str, Any]:
-    """Batch 1 over the corpus's own length mix (a whole `predict`), or of that many tokens (the engine alone)."""
+    """Batch 1 over the corpus's own length mix (a whole `predict`), or of that many tokens (the engine alone).
+
+    Empty when the bench has no such cell.
+    """
     mix = "corpus" if length is None else "grid"
     cells: list[dict[str, Any]] = subject["latency"]
-    return next(
-        cell for cell in cells if cell["batch"] == 1 and cell["mix"] == mix and length in (None, cell["length"])
-    )
+    own = (cell for cell in cells if cell["batch"] == 1 and cell["mix"] == mix and length in (None, cell["length"]))
+    return next(own, {})
 
 
 def claims(found: dict[str, Accuracies], speeds: dict[str, Any], first: Path) -> list[dict[str, Any]]:
@@ -190,7 +192,8 @@ def claims(found: dict[str, Accuracies], speeds: dict[str, Any], first: Path) ->
     unknown = {"value": None, "interval": None}
 
     def ratio(step: str, length: int | None = None) -> dict[str, Any]:
-        own: dict[str, Any] = cell_of(speeds[step], length)["ratio"] if step in speeds else unknown
+        cell = cell_of(speeds[step], length) if step in speeds else {}
+        own: dict[str, Any] = cell.get("ratio") or unknown
         return own
 
     return [

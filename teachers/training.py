@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedModel
 
 from compress.anatomy.depth import depth_of_weights
-from compress.tasks.features import collator, encode_rows, lengths, used_tokens
+from compress.tasks.features import collator, encode_rows, lengths
 from compress.train.batches import Feature, TrainData
 from compress.train.evaluate import collect
 from compress.train.fit import fit
@@ -46,7 +46,7 @@ class Training:
         task = self.need.task
         result = fit(
             module,
-            TrainData(self.train, self.collate, lengths(self.train), tokens=used_tokens(task, self.train)),
+            TrainData(self.train, self.collate, lengths(self.train)),
             task_loss(task),
             self.options,
             work=self.need.work / "train",

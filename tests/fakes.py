@@ -75,6 +75,7 @@ class Weigh(Step):
     """A step whose result no seed changes."""
 
     kind: ClassVar[str] = "Measures"
+    measures: ClassVar[bool] = True
     seeded: ClassVar[bool] = False
     registered_name: ClassVar[str] = "weigh"
 

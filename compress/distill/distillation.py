@@ -30,7 +30,7 @@ from compress.losses.base import Loss
 from compress.signals.origin import Origin
 from compress.signals.store import Signals
 from compress.tasks.base import Task
-from compress.tasks.features import Feature, collator, encode_rows, lengths, used_tokens, with_unlabelled
+from compress.tasks.features import Feature, collator, encode_rows, lengths, with_unlabelled
 from compress.train.batches import Batch, Collate, TrainData, derived_seed
 from compress.train.bodies import recomputing
 from compress.train.evaluate import collect
@@ -218,7 +218,7 @@ class Distillation:
     def _train_data(self, objective: Objective, features: Sequence[Feature], collate: Collate) -> TrainData:
         groups = groups_of(objective.losses, features, self.options.batch_size, self.reporter)
         least = max(loss.least_rows for loss in objective.losses)
-        return TrainData(features, collate, lengths(features), least, groups, used_tokens(self.task, features))
+        return TrainData(features, collate, lengths(features), least, groups)
 
     def _preflight(self, data: TrainData) -> dict[str, Any]:
         other = self.interpreter

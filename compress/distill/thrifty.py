@@ -24,11 +24,11 @@ from compress.distill.stored import StoredTeacher
 from compress.distill.teacher import LiveTeacher, Teacher
 from compress.signals.arrays import BeyondFormatError
 from compress.signals.keep import PARTS, Kept
-from compress.signals.maker import Look, Maker, draws, identity_of, probe
+from compress.signals.maker import Look, Maker, identity_of, probe
 from compress.signals.origin import Origin
 from compress.signals.ranks import Ranks
 from compress.signals.store import Facts, Signals, open_shards
-from compress.train.batches import Batch, Collate, Feature
+from compress.train.batches import Batch, Collate, Feature, draws
 from compress.train.group import join
 from compress.train.place import arithmetic
 

@@ -31,7 +31,7 @@ def plan(recipe: Recipe, fingerprint: Fingerprint) -> list[Planned]:
 
     A key is SHA-256 over verb, version, filled options, seed, input keys and the content of the files that are read,
     so that an upstream change cascades and a progress flag does not. References enter as the input's key, not as its
-    name: renaming a step costs nothing.
+    name: renaming a step costs nothing, but for a benchmark, which shows the names.
     """
     planned: dict[str, Planned] = {}
     for name, step in recipe.steps.items():
@@ -45,6 +45,7 @@ def plan(recipe: Recipe, fingerprint: Fingerprint) -> list[Planned]:
                 "options": _by_key({k: v for k, v in identity(step).items() if k != "seed"}, planned),
                 "seed": seed if step.seeded else None,
                 "files": [[path.name, fingerprint(path)] for path in step.files()],
+                **({"names": list(inputs)} if step.measures else {}),
             }
         )
         planned[name] = Planned(name, step.registered_name, step, inputs, key, seed)

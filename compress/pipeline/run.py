@@ -95,8 +95,9 @@ def _run_step(planned: Planned, store: Store, recipe: Recipe, reporter: Reporter
             context = _context(planned, store, out, reporter)
             shared = planned.step.together and bool(crew.told(True))
             with nullcontext() if shared else alone():
-                manifest = _work(planned, store, context, recipe)
-        writer.commit({**manifest, "step": planned.name, "key": planned.key})
+                manifest = _work(planned, context)
+        inputs = {name: _key_of(store, name) for name in planned.inputs}
+        writer.commit({**manifest, "step": planned.name, "key": planned.key, "recipe": recipe.name, "inputs": inputs})
     except StillroomError as error:
         raise _placed(error, planned, recipe) from error
     except OSError as error:
@@ -128,16 +129,15 @@ def _placed(error: StillroomError, planned: Planned, recipe: Recipe) -> Stillroo
 
 
 def _adopt(planned: Planned, store: Store, out: Path, reporter: Reporter) -> dict[str, object] | None:
-    source = store.elsewhere(planned.key)
-    if source is None:
-        return None
-    try:
-        manifest = store.adopt(source, out)
-    except InputError as error:
-        reporter.warn(f"{planned.name}: {source} has the same key and is damaged, so the step runs here ({error})")
-        return None
-    reporter.note(f"{planned.name}: taken from {source}, which has the same key")
-    return manifest
+    for source in store.elsewhere(planned.key, here=not planned.step.measures):
+        try:
+            manifest = store.adopt(source, out)
+        except InputError as error:
+            reporter.warn(f"{planned.name}: {source} has the same key and is damaged, so it is not taken ({error})")
+            continue
+        reporter.note(f"{planned.name}: taken from {source}, which has the same key")
+        return manifest
+    return None
 
 
 def _context(planned: Planned, store: Store, out: Path, reporter: Reporter) -> Context:
@@ -147,7 +147,7 @@ def _context(planned: Planned, store: Store, out: Path, reporter: Reporter) -> C
     return Context(planned.name, inputs, out, work, planned.seed, reporter, cache=store.cache())
 
 
-def _work(planned: Planned, store: Store, context: Context, recipe: Recipe) -> dict[str, object]:
+def _work(planned: Planned, context: Context) -> dict[str, object]:
     context.reporter.note(f"{planned.name}: {planned.verb}")
     started = time.perf_counter()
     planned.step.run(context)
@@ -157,8 +157,6 @@ def _work(planned: Planned, store: Store, context: Context, recipe: Recipe) -> d
         "version": planned.step.version,
         "options": planned.step.dump(),
         "seed": planned.seed,
-        "inputs": {name: _key_of(store, name) for name in planned.inputs},
-        "recipe": recipe.name,
         "seconds": round(time.perf_counter() - started, 3),
         "about": context.about,
         "measured": context.measured,

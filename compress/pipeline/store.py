@@ -42,13 +42,13 @@ class Store:
         stored = _key(self.folder(name))
         return "new" if stored is None else "done" if stored == key else "stale"
 
-    def elsewhere(self, key: str) -> Path | None:
-        """A folder that holds the artifact of this key: of another step of this run, or of a sibling run."""
-        folders = [manifest.parent for manifest in self.root.parent.glob(f"*/*/{MANIFEST}")]
-        for folder in sorted(folders, key=lambda one: (one.parent != self.root, one)):
-            if not folder.name.startswith(".") and _key(folder) == key:
-                return folder
-        return None
+    def elsewhere(self, key: str, here: bool = True) -> Iterator[Path]:
+        """Folders that hold the artifact of this key: of another step of this run if `here`, and of sibling runs."""
+        own = self.root.resolve()
+        folders = [manifest.parent for manifest in own.parent.glob(f"*/*/{MANIFEST}")]
+        for folder in sorted(folders, key=lambda one: (one.parent != own, one)):
+            if not folder.name.startswith(".") and (here or folder.parent != own) and _key(folder) == key:
+                yield folder
 
     def adopt(self, source: Path, out: Path) -> dict[str, object]:
         """Verify an artifact of another step or run and link (or copy) its files into `out`. Returns its manifest."""

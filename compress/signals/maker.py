@@ -22,7 +22,7 @@ from compress.signals.keep import Kept
 from compress.signals.origin import Origin
 from compress.signals.ranks import Ranks
 from compress.signals.shards import Part, drop, is_whole, note_of, parts, write_shard
-from compress.train.batches import Batch, Collate, Feature
+from compress.train.batches import Batch, Collate, Feature, draws
 from compress.train.place import arithmetic
 
 FORMAT = 1
@@ -118,12 +118,6 @@ def probe(look: Look, collate: Collate, features: Sequence[Feature], kept: Kept)
         )
     ends = [choose(features, key=lambda row: len(row["input_ids"])) for choose in (min, max)]
     return form_of(look(collate(ends, torch.Generator().manual_seed(0))), kept)
-
-
-def draws(collate: Collate, features: Sequence[Feature]) -> bool:
-    """Whether batches of the same rows differ in their inputs, as those of masked-token guessing do."""
-    one, two = (collate(list(features[:8]), torch.Generator().manual_seed(seed))["input_ids"] for seed in (1, 2))
-    return not torch.equal(one, two)
 
 
 @contextmanager

@@ -52,6 +52,7 @@ class Step(Options):
     together: under torchrun every process runs it (it trains), each into a folder of its own of which only the
     leader's is kept; other steps are run by the leader while the others wait.
     final: the model that it writes is in an engine's own form, so that only `bench` and an app can go on with it.
+    measures: it times this machine and shows its inputs by name: what asks for it twice in one run gets it twice.
     """
 
     kind: ClassVar[str]
@@ -59,6 +60,7 @@ class Step(Options):
     seeded: ClassVar[bool] = True
     together: ClassVar[bool] = False
     final: ClassVar[bool] = False
+    measures: ClassVar[bool] = False
 
     def files(self) -> list[Path]:
         """Local files and folders whose content decides the result."""

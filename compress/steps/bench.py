@@ -26,6 +26,7 @@ class Bench(Step, BenchOptions):
 
     kind: ClassVar[str] = "Measures"
     version: ClassVar[int] = 1
+    measures: ClassVar[bool] = True
 
     models: list[MeasuredModel] = Field(
         description="the reference (teacher) first: $steps, folders or hub names, each with an engine behind it if it "

@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from compress.core.rows import Rows
+from compress.tasks.rows import Rows
 
 Kind = Literal["i", "b"]
 IDS: Kind = "i"

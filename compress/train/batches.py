@@ -8,7 +8,7 @@ Length bucketing: padding every SST-2 batch to 128 tokens costs several times th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,8 +31,7 @@ class TrainData:
     """Tokenised examples, how to pad a list of them into a batch, and their lengths in tokens.
 
     least: the fewest examples of a batch, for losses that compare them with each other. groups: the group of each
-    example, for losses that compare examples of one group; None: examples stand alone. tokens: the ids that the
-    batches can hold besides padding, so that no other rows of a word table are trained; None: any.
+    example, for losses that compare examples of one group; None: examples stand alone.
     """
 
     features: Sequence[Feature]
@@ -40,7 +39,6 @@ class TrainData:
     lengths: Sequence[int]
     least: int = 1
     groups: Sequence[str] | None = None
-    tokens: Collection[int] | None = None
 
     def batches(self, batch_size: int, seed: int, epoch: int) -> list[tuple[int, ...]]:
         """The rows of every batch of an epoch, as one process takes them."""
@@ -73,6 +71,12 @@ class Share:
     batch: Batch
     rows: int
     of: int
+
+
+def draws(collate: Collate, features: Sequence[Feature]) -> bool:
+    """Whether batches of the same rows differ in their inputs, as those of masked-token guessing do."""
+    one, two = (collate(list(features[:8]), torch.Generator().manual_seed(seed))["input_ids"] for seed in (1, 2))
+    return not torch.equal(one, two)
 
 
 def derived_seed(*parts: int | str) -> int:

@@ -83,7 +83,9 @@ def _some(module: nn.Module, option: str) -> list[PreTrainedModel]:
 
 def _check_compiler(device: torch.device) -> None:
     if device.type == "cuda" and importlib.util.find_spec("triton") is None:
-        raise InputError("compile: torch.compile for cuda needs triton; run: pip install triton, or leave compile off")
+        raise InputError(
+            "compile: torch.compile for cuda needs triton, which is not installed; install it, or leave compile off"
+        )
     from torch._inductor.cpp_builder import get_cpp_compiler
     from torch._inductor.exc import InvalidCxxCompiler
 

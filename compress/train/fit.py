@@ -35,7 +35,7 @@ from compress.train.place import hand_back_memory, keep_freed_memory, resolve_de
 from compress.train.progress import Pace
 from compress.train.trackers.base import Run, started
 from compress.train.trainer import Evaluate, Job, Loop, Loss
-from compress.train.used_rows import used_rows
+from compress.train.used_rows import used_rows, used_tokens
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def fit(
     and called again with the same arguments, it ends in the same weights, bit for bit on the CPU with the same number
     of threads.
 
-    Where `data.tokens` tells which rows of a word table can get a gradient, the others stay (`used_rows.py`).
+    Where batches tell which rows of a word table can get a gradient, the others stay (`used_rows.py`).
 
     A `Staged` part of the module is told of every update; while one says that the weights do not count yet, dev is
     looked at for the record, and neither the best weights nor `patience` hear of it.
@@ -128,8 +128,9 @@ def fit(
             "patience: this training is not evaluated on dev (a warm-up, or no loss on outputs), so that it would "
             "never stop early; leave it at 0"
         )
-    with used_rows(module, data.tokens, reporter):
-        plan = _plan(module, data, options, seed, metric, f"{device.type}/{precision}", group.world)
+    tokens = used_tokens(data)
+    with used_rows(module, tokens, label, reporter):
+        plan = _plan(module, data, options, seed, metric, f"{device.type}/{precision}", group.world, tokens)
         found = _found(work, plan, group, reporter)
         if group.world > 1:
             rows = options.batch_size
@@ -168,10 +169,10 @@ def fit(
         module.zero_grad(set_to_none=True)
         result = _result(loop, found)
         loop.let_go()
-        hand_back_memory()
-        if device.type == "cuda":
-            torch.cuda.empty_cache()  # what this process keeps is missing to one that measures or trains after it
-        return result
+    hand_back_memory()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()  # what this process keeps is missing to one that measures or trains after it
+    return result
 
 
 @contextmanager
@@ -244,7 +245,14 @@ def _check(module: nn.Module, data: TrainData, evaluate: Evaluate | None, metric
 
 
 def _plan(
-    module: nn.Module, data: TrainData, options: TrainOptions, seed: int, metric: str, place: str, world: int
+    module: nn.Module,
+    data: TrainData,
+    options: TrainOptions,
+    seed: int,
+    metric: str,
+    place: str,
+    world: int,
+    tokens: frozenset[int] | None,
 ) -> str:
     """What a checkpoint must have in common with this training to be taken up."""
     shared = identity(options)
@@ -256,8 +264,8 @@ def _plan(
             "metric": metric,
             "place": place,
             "lengths": lengths,
-            "tokens": None if data.tokens is None else sorted(data.tokens),
             "processes": world,
             "weights": [[name, list(value.shape)] for name, value in weights_of(module).items()],
+            **({} if tokens is None else {"tokens": sorted(tokens)}),
         }
     )

@@ -18,9 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from compress.core.reporter import Reporter
+from compress.train.batches import TrainData, draws
 from compress.train.bodies import trained_bodies
 
 MOST = 0.8  # of the rows: where more are used, little is saved
+AT_ONCE = 256
 
 
 class UsedRows(nn.Embedding):
@@ -42,22 +44,38 @@ class UsedRows(nn.Embedding):
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         # Neither parameters nor buffers, which would be stored with every checkpoint.
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.place, self.rest = self.place.to(self.weight.device), self.rest.to(self.weight.device)
+        self.place, self.rest = self.place.to(self.weight.device), self.rest.to(self.weight)
         return self
 
 
+def used_tokens(data: TrainData) -> frozenset[int] | None:
+    """The ids that its batches hold besides padding; None where others are drawn into them, so that any can come."""
+    if draws(data.collate, data.features):
+        return None
+    used: set[int] = set()
+    for start in range(0, len(data.features), AT_ONCE):
+        batch = data.collate(list(data.features[start : start + AT_ONCE]), torch.Generator())
+        used.update(batch["input_ids"][batch["attention_mask"].bool()].tolist())
+    return frozenset(used)
+
+
 @contextmanager
-def used_rows(module: nn.Module, tokens: Collection[int] | None, reporter: Reporter) -> Iterator[None]:
+def used_rows(module: nn.Module, tokens: Collection[int] | None, label: str, reporter: Reporter) -> Iterator[None]:
     """Train only these rows of the word tables of the transformers models inside `module`; None: all.
 
     Left as they are: tables that another part shares (a tied output), that are frozen or no plain `nn.Embedding`, and
     those of which most rows are used. Afterwards each has its own parameter again, with the trained rows in it.
     """
-    tables = [] if tokens is None else [table for body in trained_bodies(module) for table in _tables(module, body)]
-    held = [(table, table.weight, _begin(table, used)) for table in tables if (used := _used(table, tokens or ()))]
-    for _, whole, rows in held:
-        reporter.note(f"{len(rows)} of {len(whole)} rows of the word table are in the texts and are trained")
+    bodies = [] if tokens is None else trained_bodies(module)
+    tables = {id(table): table for body in bodies for table in _tables(module, body)}
+    held: list[tuple[nn.Embedding, Tensor, Tensor]] = []
     try:
+        for table in tables.values():
+            used = _used(table, tokens or ())
+            if used:
+                held.append((table, table.weight, torch.tensor(used, device=table.weight.device)))
+                _begin(*held[-1])
+                reporter.note(f"{label}: {len(used)} of {len(held[-1][1])} rows of the word table are used and trained")
         yield
     finally:
         for table, whole, rows in held:
@@ -78,25 +96,24 @@ def _used(table: nn.Embedding, tokens: Collection[int]) -> list[int]:
     return used if len(used) <= MOST * len(table.weight) else []
 
 
-def _begin(table: nn.Embedding, used: list[int]) -> Tensor:
-    whole, rows = table.weight, torch.tensor(used, device=table.weight.device)
+def _begin(table: nn.Embedding, whole: Tensor, rows: Tensor) -> None:
     place = torch.full((len(whole),), -1, device=whole.device)
     place[rows] = torch.arange(len(rows), device=whole.device)
     table.__class__ = UsedRows
     thin = cast(UsedRows, table)
     thin.place, thin.rest = place, whole.detach()
     thin.weight = nn.Parameter(whole.detach()[rows])
-    return rows
 
 
 @torch.no_grad()
 def _end(table: nn.Embedding, whole: Tensor, rows: Tensor) -> None:
-    thin = cast(UsedRows, table)
-    device = thin.weight.device
-    if whole.device != device:
-        whole.data = whole.data.to(device)
-    whole[rows.to(device)] = thin.weight.detach()
+    if not isinstance(table, UsedRows):
+        return  # broken off before it became one
+    trained = table.weight.detach()
+    if whole.device != trained.device:
+        whole.data = whole.data.to(trained.device)
+    whole[rows.to(trained.device)] = trained.to(whole.dtype)
     whole.grad = None
-    del thin.place, thin.rest
-    table.__class__ = nn.Embedding
+    del table.place, table.rest
+    cast(Any, table).__class__ = nn.Embedding
     table.weight = cast(nn.Parameter, whole)

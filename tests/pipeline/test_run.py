@@ -194,13 +194,52 @@ def test_the_same_step_under_two_names_is_run_once(tmp_path: Path) -> None:
     assert verify(tmp_path / "soup" / "again")["about"] == {"text": "leek"}
 
 
+def test_what_is_taken_says_what_it_comes_from(tmp_path: Path) -> None:
+    """Prevents a step that is called outdated when something changes that it never read."""
+    text = """\
+steps:
+  one: {grow: {text: leek}}
+  two: {grow: {text: leek}}
+  first: {cook: {corpus: $one}}
+  second: {cook: {corpus: $two}}
+"""
+    run(recipe(text=text), tmp_path / "soup")
+    assert list(read_manifest(tmp_path / "soup" / "second")["inputs"]) == ["two"]
+    assert read_manifest(tmp_path / "soup" / "second")["step"] == "second"
+
+
+def test_what_is_measured_twice_is_measured_twice(tmp_path: Path) -> None:
+    """Prevents a repeated benchmark that is a copy of the first, and one that shows another step's names."""
+    text = TEXT + "  other: {cook: {corpus: $corpus}}\n  again: {weigh: {models: [$dish]}}\n"
+    text += "  named: {weigh: {models: [$other]}}\n"
+    notes = ran(tmp_path / "soup", recipe(text=text))
+    assert notes[-3:] == [
+        f"other: taken from {tmp_path / 'soup' / 'dish'}, which has the same key", "again: weigh", "named: weigh"
+    ]  # fmt: skip
+    keys = {step.name: step.key for step in plan_on_disk(recipe(text=text))}
+    assert keys["scale"] == keys["again"] != keys["named"]
+
+
+def test_of_several_copies_a_whole_one_is_taken(tmp_path: Path) -> None:
+    """Prevents a training that is paid for again because the first folder that has it is damaged."""
+    for name in ("one", "two"):
+        run(recipe(), tmp_path / name)
+    for name in ("text.txt", "deep/more.txt"):
+        (tmp_path / "two" / "corpus" / name).unlink()
+    (tmp_path / "two" / "corpus" / "text.txt").write_text("leek 13")
+    (tmp_path / "two" / "corpus" / "deep" / "more.txt").write_text("more")
+    (tmp_path / "one" / "corpus" / "text.txt").write_text("pool 13")
+    notes = ran(tmp_path / "three", recipe())
+    assert notes[0] == f"corpus: taken from {tmp_path / 'two' / 'corpus'}, which has the same key"
+
+
 def test_a_damaged_sibling_is_not_taken(tmp_path: Path) -> None:
     """A stranger's broken folder must neither spoil nor stop this run."""
     run(recipe(), tmp_path / "one")
     (tmp_path / "one" / "corpus" / "text.txt").write_text("pool 13")
     listening = Listening()
     run(recipe(), tmp_path / "two", listening)
-    assert "damaged, so the step runs here" in listening.warnings[0]
+    assert "is damaged, so it is not taken" in listening.warnings[0]
     assert (tmp_path / "two" / "corpus" / "text.txt").read_text() == "leek 13"
 
 

@@ -16,7 +16,7 @@ from compress.steps.base import Context
 from compress.steps.distill import Distill
 from compress.tasks.features import encode_rows
 from compress.train.checkpoint import CheckpointWriter
-from compress.train.fit import fit
+from compress.train.used_rows import used_rows
 from tests.teachers.helpers import Ears, corpus_of, sentences, small_checkpoint, small_corpus, taught
 
 QUICK: dict[str, Any] = {"epochs": 2, "learning_rate": 5e-3, "batch_size": 16, "precision": "fp32"}
@@ -96,11 +96,11 @@ def test_only_the_words_of_the_corpus_are_trained(
     """Prevents an optimizer over a whole vocabulary, and a word of the unlabelled rows that is left out of it."""
     seen: list[Any] = []
 
-    def watched(module: Any, data: Any, *others: Any, **more: Any) -> Any:
-        seen.append(data.tokens)
-        return fit(module, data, *others, **more)
+    def watched(module: Any, tokens: Any, *others: Any) -> Any:
+        seen.append(tokens)
+        return used_rows(module, tokens, *others)
 
-    monkeypatch.setattr("compress.distill.distillation.fit", watched)
+    monkeypatch.setattr("compress.train.fit.used_rows", watched)
     corpus, teacher = taught_teacher
     folder = distilled(corpus, teacher, tmp_path / "student", epochs=1)
     told = AutoTokenizer.from_pretrained(folder)

@@ -11,16 +11,17 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification
 
 from compress.core.reporter import Reporter
-from compress.tasks.features import encode_rows, used_tokens
+from compress.tasks.features import collator, encode_rows, lengths
 from compress.train.batches import Batch, TrainData
 from compress.train.fit import FitResult, fit
 from compress.train.options import TrainOptions
-from compress.train.used_rows import UsedRows, used_rows
+from compress.train.used_rows import UsedRows, used_rows, used_tokens
+from tests.runtime import tiny as models
 from tests.tasks.tools import task
 from tests.train import tiny
 
 FEW = tiny.VOCABULARY // 3
-USED = frozenset({1, *range(3, FEW)})  # 1: what the collator hides others under
+USED = list(range(3, FEW))
 PLAIN = TrainOptions(epochs=2, batch_size=8, learning_rate=1e-2, weight_decay=0.0, precision="fp32", device="cpu")
 
 
@@ -32,11 +33,11 @@ def features() -> list[dict[str, Any]]:
 
 
 def trained(
-    work: Path, tokens: frozenset[int] | None, options: TrainOptions = PLAIN, loss: Any = tiny.loss
+    work: Path, options: TrainOptions = PLAIN, loss: Any = tiny.loss, rows: list[dict[str, Any]] | None = None
 ) -> tuple[FitResult, tiny.Objective]:
-    """The tiny objective without dropout after a training; `tokens` are the rows that it may move."""
-    module, rows = tiny.objective(dropout=0.0), features()
-    data = TrainData(rows, tiny.collate, [len(row["input_ids"]) for row in rows], tokens=tokens)
+    """The tiny objective without dropout after a training on rows of few words."""
+    module, rows = tiny.objective(dropout=0.0), rows or features()
+    data = TrainData(rows, tiny.plain_collate, [len(row["input_ids"]) for row in rows])
     dev = tiny.collate(tiny.features(24), torch.Generator().manual_seed(0))  # ids that no training row has
 
     def evaluate() -> dict[str, float]:
@@ -44,7 +45,10 @@ def trained(
         with torch.no_grad():
             return {"gain": -float(tiny.loss(module, dev)[0])}
 
-    return fit(module, data, loss, options, work=work, seed=3, evaluate=evaluate, metric="gain"), module
+    result = fit(
+        module, data, loss, options, work=work, seed=3, evaluate=evaluate, metric="gain", depth_of=tiny.depth_of
+    )
+    return result, module
 
 
 def table_of(model: Any) -> Tensor:
@@ -52,12 +56,18 @@ def table_of(model: Any) -> Tensor:
     return table
 
 
-@pytest.mark.parametrize("changes", [{}, {"ema": 0.9}, {"accumulate": 2, "max_grad_norm": 0.01}])
-def test_the_weights_are_those_of_a_whole_table(changes: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "changes", [{}, {"ema": 0.9}, {"accumulate": 2, "max_grad_norm": 0.01}, {"layer_decay": 0.5},
+                {"gradient_checkpointing": True}],
+)  # fmt: skip
+def test_the_weights_are_those_of_a_whole_table(
+    changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Prevents a row that learns from another token's gradient, and an update that misses one."""
     options = PLAIN.model_copy(update=changes)
-    whole, plain = trained(tmp_path / "whole", None, options)
-    thin, module = trained(tmp_path / "thin", USED, options)
+    thin, module = trained(tmp_path / "thin", options)
+    monkeypatch.setattr("compress.train.fit.used_tokens", lambda data: None)
+    whole, plain = trained(tmp_path / "whole", options)
     assert [one["loss"] for one in thin.history] == pytest.approx([one["loss"] for one in whole.history], rel=1e-5)
     assert [one["dev"] for one in thin.history] == [pytest.approx(one["dev"], rel=1e-5) for one in whole.history]
     for (name, mine), theirs in zip(module.named_parameters(), plain.parameters(), strict=True):
@@ -67,12 +77,11 @@ def test_the_weights_are_those_of_a_whole_table(changes: dict[str, Any], tmp_pat
 def test_unused_rows_stay_and_the_rest_decays(tmp_path: Path) -> None:
     """Prevents rows that are written back to another place, and words that fade because the corpus lacks them."""
     before = table_of(tiny.objective(dropout=0.0).student)
-    _, module = trained(tmp_path, USED, PLAIN.model_copy(update={"weight_decay": 0.1}))
+    _, module = trained(tmp_path, PLAIN.model_copy(update={"weight_decay": 0.1}))
     after = table_of(module.student)
-    used = sorted(USED)
     others = [row for row in range(tiny.VOCABULARY) if row not in USED]
     assert torch.equal(after[others], before[others])
-    assert (after[used] != before[used]).any(1).all()
+    assert (after[USED] != before[USED]).any(1).all()
 
 
 def test_what_is_kept_of_a_table_is_small(tmp_path: Path) -> None:
@@ -84,14 +93,14 @@ def test_what_is_kept_of_a_table_is_small(tmp_path: Path) -> None:
         shapes.extend(list(value.shape) for name, value in module.named_buffers() if len(value) == tiny.VOCABULARY)
         return tiny.loss(module, batch)
 
-    trained(tmp_path, USED, loss=watched)
+    trained(tmp_path, loss=watched)
     assert shapes and all(shape == [len(USED), 16] for shape in shapes)
 
 
 def test_a_resumed_training_is_bit_equal(tmp_path: Path) -> None:
     """Prevents a checkpoint of the small table that is put into the large one."""
     options = PLAIN.model_copy(update={"checkpoint_steps": 3})
-    _, whole = trained(tmp_path / "whole", USED, options)
+    _, whole = trained(tmp_path / "whole", options)
     calls = 0
 
     def broken(module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -102,8 +111,8 @@ def test_a_resumed_training_is_bit_equal(tmp_path: Path) -> None:
         return tiny.loss(module, batch)
 
     with pytest.raises(KeyboardInterrupt):
-        trained(tmp_path / "broken", USED, options, broken)
-    result, resumed = trained(tmp_path / "broken", USED, options)
+        trained(tmp_path / "broken", options, broken)
+    result, resumed = trained(tmp_path / "broken", options)
     assert result.resumed_from is not None
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
 
@@ -118,8 +127,9 @@ def test_a_checkpoint_of_other_rows_is_not_taken_up(tmp_path: Path) -> None:
         return tiny.loss(module, batch)
 
     with pytest.raises(KeyboardInterrupt):
-        trained(tmp_path / "steps", USED, options, broken)
-    result, _ = trained(tmp_path / "steps", (USED - {3}) | {FEW}, options)
+        trained(tmp_path / "steps", options, broken)
+    others = [{**row, "input_ids": [FEW if token == 3 else token for token in row["input_ids"]]} for row in features()]
+    result, _ = trained(tmp_path / "steps", options, rows=others)
     assert result.resumed_from is None
 
 
@@ -130,7 +140,7 @@ def test_the_model_is_as_it_was_also_after_a_failure() -> None:
     whole = table.weight
 
     def fail() -> None:
-        with used_rows(model, {3, 4}, Reporter()):
+        with used_rows(model, {3, 4}, "t", Reporter()):
             assert type(table) is UsedRows and table.weight.shape == (2, 16)
             table.weight.data.fill_(7.0)
             raise RuntimeError("on purpose")
@@ -169,32 +179,39 @@ def test_tables_that_cannot_or_need_not_are_left_alone(make: Any, tokens: set[in
     """Prevents an output layer that loses its words, and a look at every token for nothing."""
     model = make()
     table = model.get_input_embeddings()
-    with used_rows(model, tokens, Reporter()):
+    with used_rows(model, tokens, "t", Reporter()):
         assert type(table) is nn.Embedding and len(table.weight) == 40
 
 
 def test_padding_has_no_row() -> None:
     """Prevents a padding row that moves, where transformers keeps it still."""
     model = plain()
-    with used_rows(model, {0, 3}, Reporter()):
+    with used_rows(model, {0, 3}, "t", Reporter()):
         assert model.get_input_embeddings().weight.shape == (1, 16)
         model(input_ids=torch.tensor([[3, 0, 0]])).logits.sum().backward()
 
 
-def test_the_tokens_of_a_corpus(word_pieces: Any) -> None:
-    """Prevents second texts whose words are not trained, and a task that draws words from the whole vocabulary."""
-    rows = [{"text": "a good film", "text_pair": "bad"}]
-    for name in ("classify", "embed"):
-        one = task(name, text_pair="text_pair")
-        found = used_tokens(one, encode_rows(one, word_pieces, [{**rows[0], "label": 0, "score": 0.5}], 16))
-        assert found is not None and set(word_pieces("bad")["input_ids"]) <= found
-        assert set(word_pieces("a good film")["input_ids"]) <= found
-    assert used_tokens(task("mask"), encode_rows(task("mask"), word_pieces, [{"text": "a film"}], 16)) is None
+@pytest.mark.parametrize("name", ["classify", "embed"])
+def test_the_tokens_are_those_of_every_text(name: str, word_pieces: Any) -> None:
+    """Prevents second texts whose words are not trained."""
+    rows = [{"text": "a good film", "text_pair": "bad", "label": 0, "score": 0.5}]
+    assert tokens_of(name, rows, word_pieces, text_pair="text_pair") == frozenset(
+        word_pieces("a good film", "bad")["input_ids"]
+    )
+
+
+def test_no_tokens_are_told_where_a_task_draws_some(word_pieces: Any) -> None:
+    """Prevents words drawn from the whole vocabulary that are never trained."""
+    assert tokens_of("mask", [{"text": "a good film " * 4}] * 4, word_pieces) is None
+
+
+def tokens_of(name: str, rows: list[dict[str, Any]], tokenizer: Any, **options: Any) -> frozenset[int] | None:
+    one = task(name, **options)
+    made = encode_rows(one, tokenizer, rows, 16)
+    return used_tokens(TrainData(made, collator(one, tokenizer.pad_token_id), lengths(made)))
 
 
 @pytest.fixture(scope="module")
 def word_pieces() -> Any:
     """A tiny BERT tokenizer."""
-    from tests.runtime import tiny as models
-
     return models.word_piece()
