@@ -71,9 +71,11 @@ def claims_table(claims: list[dict[str, Any]]) -> str:
 
 
 def cell(value: Any) -> str:
-    """A text as it is, a number in four digits, nothing as a dash."""
+    """A text as it is, a number in four digits, an interval in brackets, nothing as a dash."""
     if value is None:
         return "–"
+    if isinstance(value, list):
+        return f"[{', '.join(map(cell, value))}]"
     return number(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
 
 

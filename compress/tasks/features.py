@@ -17,7 +17,7 @@ Feature = dict[str, Any]
 
 
 class FeatureTable(Rows[Feature]):
-    """Features of many rows, kept as columns. As dicts of lists, rows of 13 tokens would take 0.9 KB each.
+    """Features of many rows, kept as columns: as dicts of lists they would take several times the memory.
 
     Raises ValueError for columns of unequal length.
     """

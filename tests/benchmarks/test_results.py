@@ -60,7 +60,10 @@ def document(**changed: Any) -> dict[str, Any]:
         "date": "2025-01-02",
         "machine": {"cpu": "Some CPU", "cores": 2},
         "seeds": [1, 2],
-        "rows": [{"model": "teacher", "ms": 12.3456, "kept": None}, {"model": "student", "ms": 1.0, "kept": 99.125}],
+        "rows": [
+            {"model": "teacher", "ms": 12.3456, "kept": None, "of": [1.23456, 2.0]},
+            {"model": "student", "ms": 1.0, "kept": 99.125},
+        ],
         "claims": [claim("faster", 12.0, ">= 5", "times", [11.0, 13.0]), claim("kept", 96.0, ">= 97", "%")],
         **changed,
     }
@@ -92,11 +95,11 @@ def test_what_is_printed() -> None:
 def test_readme_blocks_are_made_from_the_files(tmp_path: Path) -> None:
     """A number typed into the README is a number that nobody measured again."""
     (tmp_path / "demo.json").write_text(json.dumps(document()))
-    text = (
-        "a\n<!-- rows demo: model, ms=p50 ms, kept -->\nold\n<!-- end -->\nb\n<!-- claims demo -->\n<!-- end -->\nc\n"
-    )
+    text = "a\n<!-- rows demo: model, ms=p50 ms, kept, of -->\nold\n<!-- end -->\nb\n<!-- claims demo -->\n<!-- end -->\nc\n"
     made = filled(text, tmp_path)
-    assert "| model | p50 ms | kept |\n| --- | ---: | ---: |\n| teacher | 12.35 | – |\n" in made
+    assert (
+        "| model | p50 ms | kept | of |\n| --- | ---: | ---: | ---: |\n| teacher | 12.35 | – | [1.235, 2] |\n" in made
+    )
     assert "| kept | >= 97 | 96 % | **short** |" in made
     assert "old" not in made
     assert made.startswith("a\n<!-- rows demo")
