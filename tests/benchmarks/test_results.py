@@ -95,7 +95,8 @@ def test_what_is_printed() -> None:
 def test_readme_blocks_are_made_from_the_files(tmp_path: Path) -> None:
     """A number typed into the README is a number that nobody measured again."""
     (tmp_path / "demo.json").write_text(json.dumps(document()))
-    text = "a\n<!-- rows demo: model, ms=p50 ms, kept, of -->\nold\n<!-- end -->\nb\n<!-- claims demo -->\n<!-- end -->\nc\n"
+    text = "a\n<!-- rows demo: model, ms=p50 ms, kept, of -->\nold\n<!-- end -->\n"
+    text += "b\n<!-- claims demo -->\n<!-- end -->\nc\n"
     made = filled(text, tmp_path)
     assert (
         "| model | p50 ms | kept | of |\n| --- | ---: | ---: | ---: |\n| teacher | 12.35 | – | [1.235, 2] |\n" in made
