@@ -174,7 +174,7 @@ def table(options: argparse.Namespace) -> list[dict[str, Any]]:
         off = [mine - whole for mine, whole in zip(values, found[WHOLE], strict=True)]
         rows.append(
             {"variant": name, "accuracy": round(statistics.mean(values), 2), "against everything": statistics.mean(off),
-             "interval": over_seeds(off), "by_seed": values, "rows": options.rows}
+             "interval": None if name == WHOLE else over_seeds(off), "by_seed": values, "rows": options.rows}
         )  # fmt: skip
     return rows
 
