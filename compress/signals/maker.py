@@ -23,7 +23,7 @@ from compress.signals.origin import Origin
 from compress.signals.ranks import Ranks
 from compress.signals.shards import Part, drop, is_whole, note_of, parts, write_shard
 from compress.train.batches import Batch, Collate, Feature, draws
-from compress.train.place import arithmetic
+from compress.train.place import arithmetic, hand_back_memory
 
 FORMAT = 1
 Look = Callable[[Batch], Trace]
@@ -63,6 +63,7 @@ class Maker:
                 names.append(part.name(self.identity))
                 if self.ranks.mine(number) and not self._whole(names[-1]):
                     self._write(names[-1], part)
+                    hand_back_memory()  # batches of many shapes leave holes in the heap
                 bar.advance(part.features)
         if not names:
             raise InputError(f"{label}: the split has no rows; leave it out of `splits`")
