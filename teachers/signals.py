@@ -99,7 +99,13 @@ class Labelling:
         rows = Rows(self.corpus, task, loaded.tokenizer, origin.max_length)
         device = resolve_device(self.device)
         with looking(
-            loaded.model, kept.wanted, read=task.read, pool=task.pool, device=device, precision=origin.precision
+            loaded.model,
+            kept.wanted,
+            read=task.read,
+            pool=task.pool,
+            device=device,
+            precision=origin.precision,
+            longest=origin.max_length,
         ) as look:
             form, names = self._make(Given(work, rows, look, origin, kept), splits)
         anatomy = anatomy_of(loaded.model)

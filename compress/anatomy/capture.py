@@ -167,8 +167,9 @@ class Tap:
 
 
 def _state(output: Any) -> Tensor:
+    """A hidden state, in float32 also where the model's weights are bf16: sums over tokens follow."""
     found: Tensor = output[0] if isinstance(output, tuple) else output
-    return found
+    return found.float()
 
 
 def _heads(output: Tensor, width: int) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,8 +31,9 @@ from compress.signals.origin import Origin
 from compress.signals.store import Signals
 from compress.tasks.base import Task
 from compress.tasks.features import Feature, collator, encode_rows, lengths, with_unlabelled
+from compress.train.answering import answering
 from compress.train.batches import Batch, Collate, TrainData, derived_seed
-from compress.train.bodies import recomputing
+from compress.train.bodies import plain_attention, recomputing
 from compress.train.evaluate import collect
 from compress.train.fit import fit
 from compress.train.options import TrainOptions
@@ -128,41 +129,52 @@ class Distillation:
         gates: those of the student; it ends with those of its best weights written into it.
         cache: folder that runs share, for stored signals. signals: what a `label` step stored of the one teacher; what
         they lack is computed. Returns what `fit` measured, with the facts of every term on the first batch, the layer
-        maps, the final weights where they were balanced, and how each teacher spoke.
+        maps, the final weights where they were balanced, and how each teacher spoke. The teachers are used up: in bf16
+        their weights are left in bf16.
         """
-        torch.manual_seed(seed)
-        speaking = [self._speaking(each, losses, teacher_mode, signals, cache, work) for each in teachers]
-        joined = speaking if self.interpreter is None else [self.interpreter.teacher(inner) for inner in speaking]
-        objective = Objective(
-            student, joined, losses, combine=combine, balance=balance, gates=gates, output=self._asked.output,
-            read=self.task.read, pool=self.task.pool,
-        )  # fmt: skip
-        objective.train()
-        data = self._data(objective)
-        measured = self._preflight(data)
-        with quick_attention(student, self.device):
-            with recomputing(objective) if self.options.gradient_checkpointing else nullcontext():
-                first = self._first_batch(objective, data, seed)
-            result = fit(
-                objective,
-                data,
-                _call,
-                self.options,
-                work=work,
-                seed=seed,
-                reporter=self.reporter,
-                evaluate=(lambda: self.score(student, "dev")[0]) if evaluated else None,
-                metric=self.task.metric,
-                label=label,
-                depth_of=depth_of_weights(student, objective) if self.options.layer_decay < 1 else None,
-            )
-            if gates is not None:
-                gates.settle(student)
-            measured |= self._learned(objective, data, seed)
-        objective.close()
-        spoke = [teacher.measured() for teacher in speaking]
-        measured |= {"teacher_mode": spoke[0] if len(spoke) == 1 else spoke} if spoke else {}
-        return {**result.measured(), "first_batch": first.measured(), **measured}
+        with self._answering(teachers):
+            torch.manual_seed(seed)
+            speaking = [self._speaking(each, losses, teacher_mode, signals, cache, work) for each in teachers]
+            joined = speaking if self.interpreter is None else [self.interpreter.teacher(inner) for inner in speaking]
+            objective = Objective(
+                student, joined, losses, combine=combine, balance=balance, gates=gates, output=self._asked.output,
+                read=self.task.read, pool=self.task.pool,
+            )  # fmt: skip
+            objective.train()
+            data = self._data(objective)
+            measured = self._preflight(data)
+            with quick_attention(student, self.device):
+                with recomputing(objective) if self.options.gradient_checkpointing else nullcontext():
+                    first = self._first_batch(objective, data, seed)
+                result = fit(
+                    objective,
+                    data,
+                    _call,
+                    self.options,
+                    work=work,
+                    seed=seed,
+                    reporter=self.reporter,
+                    evaluate=(lambda: self.score(student, "dev")[0]) if evaluated else None,
+                    metric=self.task.metric,
+                    label=label,
+                    depth_of=depth_of_weights(student, objective) if self.options.layer_decay < 1 else None,
+                )
+                if gates is not None:
+                    gates.settle(student)
+                measured |= self._learned(objective, data, seed)
+            objective.close()
+            spoke = [teacher.measured() for teacher in speaking]
+            measured |= {"teacher_mode": spoke[0] if len(spoke) == 1 else spoke} if spoke else {}
+            return {**result.measured(), "first_batch": first.measured(), **measured}
+
+    @contextmanager
+    def _answering(self, teachers: Sequence[Told]) -> Iterator[None]:
+        with ExitStack() as stack:
+            for each in teachers:
+                stack.enter_context(
+                    answering(each.model, self.precision, self.device, max(lengths(self._heard), default=0))
+                )
+            yield
 
     def _speaking(
         self, told: Told, losses: Sequence[Loss], mode: TeacherMode, signals: Signals | None, cache: Path, work: Path
@@ -262,20 +274,13 @@ class Distillation:
         return {name: value.to(device or self.device) for name, value in batch.items()}
 
 
-@contextmanager
-def quick_attention(student: PreTrainedModel, device: torch.device) -> Iterator[None]:
+def quick_attention(student: PreTrainedModel, device: torch.device) -> AbstractContextManager[None]:
     """Plain attention while a student trains on a CPU.
 
     Without dropout sdpa takes the flash kernel, whose backward pass made a 3 x 384 student at 15 tokens 1.4 times
-    slower than plain attention (torch 2.13, AVX-512 and AMX). The student gets its own implementation back.
+    slower than plain attention (torch 2.13, AVX-512 and AMX).
     """
-    before = student.config._attn_implementation
-    if device.type == "cpu":
-        student.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        student.set_attn_implementation(before)
+    return plain_attention(student) if device.type == "cpu" else nullcontext()
 
 
 def _call(objective: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, Any]]:

@@ -22,10 +22,11 @@ from compress.signals.keep import Kept
 from compress.signals.origin import Origin
 from compress.signals.ranks import Ranks
 from compress.signals.shards import Part, drop, is_whole, note_of, parts, write_shard
+from compress.train.answering import answering
 from compress.train.batches import Batch, Collate, Feature, draws
 from compress.train.place import arithmetic, hand_back_memory
 
-FORMAT = 1
+FORMAT = 2
 Look = Callable[[Batch], Trace]
 
 
@@ -130,10 +131,14 @@ def looking(
     pool: Pool | None,
     device: torch.device,
     precision: str,
+    longest: int,
 ) -> Iterator[Look]:
-    """A model in eval mode as a `Look`, on a device and in an arithmetic; its hooks are off again afterwards."""
+    """A model in eval mode as a `Look` at texts of at most `longest` tokens, on a device and in an arithmetic.
+
+    Its hooks are off again afterwards, its weights are left as `answering` leaves them.
+    """
     nn.Module.to(model, device).train(False)
-    with Tap(model, wanted, read=read, pool=pool) as tap:
+    with answering(model, precision, device, longest), Tap(model, wanted, read=read, pool=pool) as tap:
 
         def look(batch: Batch) -> Trace:
             here = {name: value.to(device) for name, value in batch.items()}

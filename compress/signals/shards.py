@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain, compress
 from pathlib import Path
 from typing import Any
 
@@ -71,21 +72,41 @@ def parts(features: Iterable[Feature], collate: Collate, form: Form, batch_size:
 
 def _part(features: list[Feature], first: int, collate: Collate, batch_size: int) -> Part:
     order = sorted(range(len(features)), key=lambda row: (-len(features[row]["input_ids"]), row))
+    groups, batches, keys = _batched(order, features, collate, batch_size)
     seen: set[tuple[int, ...]] = set()
+    new = [_first_times(own, seen) for own in keys]
+    if not all(map(all, new)) and sum(map(len, new)) == len(order):  # full batches, not what is left of them
+        once = list(compress(chain(*groups), chain(*new)))
+        groups, batches, keys = _batched(once, features, collate, batch_size)
+        new = [[True] * len(own) for own in keys]
     part = Part([], np.empty((0, 2), dtype=np.uint64), [], [], len(features))
-    keys = []
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
-        batch = collate([features[row] for row in rows], torch.Generator().manual_seed(0))
-        own = batch_keys(batch)
-        new = _first_times(own, seen)
-        if any(new):
-            chosen = torch.tensor(new)
-            part.batches.append({name: value[chosen] for name, value in batch.items() if len(value) == len(new)})
+    kept = []
+    for group, batch, own, chosen in zip(groups, batches, keys, new, strict=True):
+        if any(chosen):
+            rows = torch.tensor(chosen)
+            part.batches.append({name: value[rows] for name, value in batch.items() if len(value) == len(chosen)})
             part.lengths.extend(part.batches[-1]["attention_mask"].sum(-1).tolist())
-            part.places.append((first + min(rows), first + max(rows)))
-            keys.append(own[new])
-    return replace(part, keys=np.concatenate(keys))
+            part.places.append((first + min(group), first + max(group)))
+            kept.append(own[chosen])
+    return replace(part, keys=np.concatenate(kept))
+
+
+def _batched(
+    order: list[int], features: list[Feature], collate: Collate, batch_size: int
+) -> tuple[list[list[int]], list[Batch], list[Keys]]:
+    """Rows in this order as batches, with the keys of each.
+
+    What is left for the last ones comes in powers of two: math libraries keep a kernel for each shape that they have
+    met, and with any number of rows there would be new shapes in every shard, and memory that grows with the corpus.
+    """
+    groups, start = [], 0
+    while start < len(order):
+        left = len(order) - start
+        size = batch_size if left >= batch_size else 1 << (left.bit_length() - 1)
+        groups.append(order[start : start + size])
+        start += size
+    batches = [collate([features[row] for row in group], torch.Generator().manual_seed(0)) for group in groups]
+    return groups, batches, [batch_keys(batch) for batch in batches]
 
 
 def _first_times(keys: Keys, seen: set[tuple[int, ...]]) -> list[bool]:

@@ -33,6 +33,7 @@ from compress.train.group import Group, join
 from compress.train.options import TrainOptions
 from compress.train.place import hand_back_memory, keep_freed_memory, resolve_device, resolve_precision
 from compress.train.progress import Pace
+from compress.train.quick_dropout import quick_dropout
 from compress.train.trackers.base import Run, started
 from compress.train.trainer import Evaluate, Job, Loop, Loss
 from compress.train.used_rows import used_rows, used_tokens
@@ -183,6 +184,8 @@ def _prepared(module: nn.Module, options: TrainOptions, device: torch.device) ->
             stack.enter_context(recomputing(module))
         if options.compile:
             stack.enter_context(compiled(module, device))
+        elif device.type == "cpu":
+            stack.enter_context(quick_dropout(module))
         yield
 
 

@@ -182,7 +182,9 @@ def test_scores_of_tokens_keep_their_shape_and_their_filling(tmp_path: Path) -> 
     model.config.output_hidden_states = True
     kept = Keep().of(2, "fp16")
     device = torch.device("cpu")
-    with looking(model, kept.wanted, read=task.read, pool=task.pool, device=device, precision="fp32") as look:
+    with looking(
+        model, kept.wanted, read=task.read, pool=task.pool, device=device, precision="fp32", longest=64
+    ) as look:
         form = probe(look, COLLATE, features, kept)
         maker = Maker(tmp_path, origin(), kept, look, COLLATE, form, 5)
         names = maker.make(features, 12, "rows")

@@ -53,7 +53,7 @@ def look_of(kept: Kept, model: Any = None) -> Iterator[Look]:
     """A two-layer teacher that looks at batches."""
     with looking(
         model or tiny("bert", layers=2), kept.wanted, read=TASK.read, pool=TASK.pool, device=torch.device("cpu"),
-        precision="fp32",
+        precision="fp32", longest=64,
     ) as look:  # fmt: skip
         yield look
 

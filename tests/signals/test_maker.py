@@ -134,6 +134,18 @@ def test_shards_end_by_bytes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert all(maker.form.bytes_of(part.features, sum(part.lengths)) < 2000 + 500 for part in made)
 
 
+def test_batches_have_few_sizes(tmp_path: Path) -> None:
+    """Kernels are kept for each shape met: odd rests in every shard would make memory grow with the corpus."""
+    features = rows(61)
+    with look_of(KEPT) as look:
+        maker = maker_of(tmp_path, look, KEPT, features)
+    (once,) = shards.parts(features, COLLATE, maker.form, 8)
+    (twice,) = shards.parts([*features, *features[::3]], COLLATE, maker.form, 8)
+    sizes = [len(batch["input_ids"]) for batch in once.batches]
+    assert sizes == [len(batch["input_ids"]) for batch in twice.batches] == [8] * 7 + [4, 1]
+    assert once.name("one") == twice.name("one") and twice.features == 82
+
+
 def test_a_disk_without_room_is_said_before_the_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that fills up takes every other job down too."""
     monkeypatch.setattr(shards, "SPARE", 1 << 60)
