@@ -33,11 +33,12 @@ from compress.tasks.base import Task
 from compress.tasks.features import Feature, collator, encode_rows, lengths, with_unlabelled
 from compress.train.answering import answering
 from compress.train.batches import Batch, Collate, TrainData, derived_seed
-from compress.train.bodies import plain_attention, recomputing
+from compress.train.bodies import recomputing
 from compress.train.evaluate import collect
 from compress.train.fit import fit
 from compress.train.options import TrainOptions
 from compress.train.place import resolve_device, resolve_precision
+from compress.train.plain_attention import plain_attention
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 import torch
 from transformers import PreTrainedModel
 
-from compress.train.bodies import plain_attention
+from compress.train.plain_attention import plain_attention
 
 PLAIN_UP_TO = 128  # tokens: scores [b, h, s, s] in one piece are cheaper than the flash kernel, and small, up to here
 

@@ -1,6 +1,6 @@
-"""Ways to run a transformer: activations computed twice, compiled kernels, attention in one piece.
+"""Two ways to run the trained transformer inside a module: activations computed twice, or compiled kernels.
 
-The first two act on the transformers models inside a trained module, whatever wraps them. All are taken back.
+Both act on the transformers models inside the trained module, whatever wraps them, and are taken back afterwards.
 """
 
 from __future__ import annotations
@@ -72,17 +72,6 @@ def compiled(module: nn.Module, device: torch.device) -> Iterator[None]:
         for part in parts.values():
             part._compiled_call_impl = None
         torch.compiler.reset()
-
-
-@contextmanager
-def plain_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Attention by two matrix products and a softmax; the model gets its own implementation back."""
-    before = model.config._attn_implementation
-    model.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        model.set_attn_implementation(before)
 
 
 def _some(module: nn.Module, option: str) -> list[PreTrainedModel]:

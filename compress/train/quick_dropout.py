@@ -23,12 +23,15 @@ class QuickDropout(nn.Dropout):
 
     def forward(self, input: Tensor) -> Tensor:
         """`input` of any shape, on the CPU."""
-        if not self.training or self.p == 0:
-            return input
-        zeros = round(self.p * STEPS)
-        numbers = torch.empty(-(-input.numel() // 4), dtype=torch.int64).random_(-(1 << 63), None)
-        kept = numbers.view(torch.int16)[: input.numel()].view(input.shape) >= zeros - STEPS // 2
-        return input * kept.to(input.dtype).mul_(STEPS / (STEPS - zeros))
+        return dropped(input, self.p) if self.training and self.p else input
+
+
+def dropped(values: Tensor, p: float) -> Tensor:
+    """Inverted dropout of `values` of any shape, on the CPU; `p` below 1."""
+    zeros = round(p * STEPS)
+    numbers = torch.empty(-(-values.numel() // 4), dtype=torch.int64).random_(-(1 << 63), None)
+    kept = numbers.view(torch.int16)[: values.numel()].view(values.shape) >= zeros - STEPS // 2
+    return values * kept.to(values.dtype).mul_(STEPS / (STEPS - zeros))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from torch import nn
 
 from compress.train.answering import PLAIN_UP_TO, answering
 from compress.train.place import arithmetic
+from compress.train.plain_attention import NAME
 from tests.models import tiny
 
 CPU = torch.device("cpu")
@@ -39,7 +40,7 @@ def test_buffers_keep_their_type() -> None:
 
 @pytest.mark.parametrize(
     ("precision", "longest", "inside"),
-    [("bf16", PLAIN_UP_TO, "eager"), ("bf16", PLAIN_UP_TO + 1, "sdpa"), ("fp32", 10, "sdpa")],
+    [("bf16", PLAIN_UP_TO, NAME), ("bf16", PLAIN_UP_TO + 1, "sdpa"), ("fp32", 10, "sdpa")],
 )
 def test_attention_in_one_piece_is_for_short_texts(precision: str, longest: int, inside: str) -> None:
     """Scores of long texts in one piece would fill the memory; the model must get its own attention back."""
