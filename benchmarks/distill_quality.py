@@ -4,10 +4,10 @@
 
 Purpose: the tasks of docs/results.md. DATA holds the folders that TASKS names; MODEL is a BERT body of six layers. Each
 task has one teacher (its seed is fixed); every seed trains four students from it, those with a teacher also on texts
-that it is asked about (TASKS). The score is the task's main metric on dev (on test where the data has no dev: dev is
-then cut from train); dev picks the best evaluation of each training and nothing else. Finished steps are skipped, so a
-broken run goes on; `--collect` only reads. Writes results/distill_quality.json; tasks that have not been run, or with
-one seed only, are claims that are not met.
+that it is asked about (TASKS, `distill_words.py`). The score is the task's main metric on dev (on test where the data
+has no dev: dev is then cut from train); dev picks the best evaluation of each training and nothing else. Finished steps
+are skipped, so a broken run goes on; `--collect` only reads. Writes results/distill_quality.json; tasks that have not
+been run, or with one seed only, are claims that are not met.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 
 from benchmarks.claims import claim
+from benchmarks.distill_words import write_words
 from benchmarks.fan_out import add_jobs, fan_out
 from benchmarks.record import record
 from benchmarks.seeds import over, over_seeds
@@ -31,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 STUDENTS = ("half", "half-alone", "two", "two-alone")
 CARVE = 0.1
 # Source and task of each data set; epochs of its teacher, of students without one and of students with one; longest
-# input; and for tasks of whole texts the new ones that the teacher is asked about (`augment`), copies of each row.
+# input; what else the teacher is asked about: new texts (`augment`, copies of each row), or sentences of other tasks.
 TASKS: dict[str, dict[str, Any]] = {
     "sst2": {
         "source": {"jsonl": {"path": "sst2"}}, "task": {"classify": {}}, "labels": ["negative", "positive"],
@@ -50,7 +51,7 @@ TASKS: dict[str, dict[str, Any]] = {
     },
     "conll2000": {
         "source": {"jsonl": {"path": "conll2000"}}, "task": {"tag": {}}, "dev_share": CARVE,
-        "metric": "f1", "split": "test", "epochs": (3, 6, 8), "max_length": 128,
+        "metric": "f1", "split": "test", "epochs": (3, 6, 4), "max_length": 128, "words": True,
     },
     "squad": {
         "source": {"squad": {"path": "squad"}}, "task": {"answer": {}},
@@ -91,12 +92,16 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(given)
 
 
-def recipe_of(name: str, data: Path, body: str) -> dict[str, Any]:
-    """The recipe of one task, as YAML would say it."""
+def recipe_of(name: str, data: Path, body: str, words: Path) -> dict[str, Any]:
+    """The recipe of one task, as YAML would say it. words: a file of sentences without tags."""
     facts = TASKS[name]
-    ((source, options),) = facts["source"].items()
+    ((kind, options),) = facts["source"].items()
     ((task, _),) = facts["task"].items()
-    prepare = {"source": {source: {**options, "path": str(data / options["path"])}}, "task": facts["task"], "seed": 13}
+    source = {kind: {**options, "path": str(data / options["path"])}}
+    if "words" in facts:
+        untagged = {"source": {"jsonl": {"unlabeled": str(words)}}, "into": "unlabeled"}
+        source = {"mix": {"parts": [{"source": source}, untagged]}}
+    prepare = {"source": source, "task": facts["task"], "seed": 13}
     prepare |= {key: facts[key] for key in ("labels", "dev_share") if key in facts}
     teaching, alone, told = facts["epochs"]
     common = {"batch_size": 32, "max_length": facts["max_length"], "evaluate_per_epoch": 2}
@@ -126,7 +131,11 @@ def folder(name: str, seed: int, options: argparse.Namespace) -> Path:
 
 def recipe(name: str, seed: int, options: argparse.Namespace) -> Recipe:
     """The checked recipe of one task and seed."""
-    return parse_recipe(yaml.safe_dump({**recipe_of(name, options.data, options.body), "seed": seed}, sort_keys=False))
+    words = options.out / "quality-words.jsonl"
+    if "words" in TASKS[name]:
+        write_words(options.data, words)
+    asked = {**recipe_of(name, options.data, options.body, words), "seed": seed}
+    return parse_recipe(yaml.safe_dump(asked, sort_keys=False))
 
 
 def run_recipe(name: str, seed: int, options: argparse.Namespace) -> None:

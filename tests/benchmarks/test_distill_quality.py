@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from benchmarks.distill_quality import STUDENTS, TASKS, arguments, claims, folder, recipe_of, table
+from benchmarks.distill_words import write_words
 from compress.pipeline.recipe import parse_recipe
 
 
@@ -30,8 +31,26 @@ def options_of(tmp_path: Path) -> argparse.Namespace:
 @pytest.mark.parametrize("name", TASKS)
 def test_the_recipe_is_valid(name: str, tmp_path: Path) -> None:
     """Prevents a benchmark that breaks at its first step, hours after it was started."""
-    text = yaml.safe_dump(recipe_of(name, tmp_path, str(tmp_path)), sort_keys=False)
+    text = yaml.safe_dump(recipe_of(name, tmp_path, str(tmp_path), tmp_path / "words.jsonl"), sort_keys=False)
     assert len(parse_recipe(text).steps) == 2 + ("more" in TASKS[name]) + len(STUDENTS)
+
+
+def test_sentences_are_cut_as_the_tagged_corpus_is(tmp_path: Path) -> None:
+    """Prevents words that the tagged corpus never has, whose tags the teacher can only guess."""
+    (tmp_path / "mrpc").mkdir()
+    (tmp_path / "squad").mkdir()
+    text = "It's the U.S. that doesn't lose $1,234.5 -- yet."
+    pair = {"text_a": text, "text_b": text}
+    (tmp_path / "mrpc" / "train.jsonl").write_text(json.dumps(pair) + "\n")
+    context = "A dog that barks . Two short . Do n't they bark at night ?"
+    articles = [{"paragraphs": [{"context": context}]}]
+    (tmp_path / "squad" / "train.json").write_text(json.dumps({"data": articles}))
+    out = tmp_path / "out" / "words.jsonl"
+    found = [json.loads(line)["tokens"] for line in write_words(tmp_path, out).read_text().splitlines()]
+    assert found[0] == ["It", "'s", "the", "U.S.", "that", "does", "n't", "lose", "$", "1,234.5", "--", "yet", "."]
+    assert [" ".join(words) for words in found[1:]] == ["A dog that barks .", "Do n't they bark at night ?"]
+    before = out.stat().st_mtime_ns
+    assert write_words(tmp_path, out).stat().st_mtime_ns == before
 
 
 def test_one_seed_is_no_claim(tmp_path: Path) -> None:

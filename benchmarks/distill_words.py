@@ -1,0 +1,36 @@
+"""Sentences without tags for a teacher to judge: texts of other tasks' train rows, as words."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+# As the tagged corpus has them: clitics apart from their words, abbreviations and numbers whole, signs one by one.
+WORDS = re.compile(
+    r"(?i)n't\b|'(?:s|re|ve|ll|d|m)\b|--|\d+(?:[.,:/]\d+)*|\w(?:\.\w)+\.?|\w+?(?=n't\b)|\w+(?:[.&-]\w+)*|[^\w\s]"
+)
+ENDS = re.compile(r"(?<= [.?!]) ")
+LEAST, MOST = 4, 60  # words of a sentence
+
+
+def write_words(data: Path, out: Path) -> Path:
+    """A JSON Lines file of `{"tokens": [...]}`: each different sentence of MRPC and of SQuAD's contexts once."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    seen = {tuple(words): None for words in _sentences(data) if LEAST <= len(words) <= MOST}
+    text = "".join(json.dumps({"tokens": list(words)}) + "\n" for words in seen)
+    if not out.is_file() or out.read_text(encoding="utf-8") != text:
+        out.write_text(text, encoding="utf-8")
+    return out
+
+
+def _sentences(data: Path) -> Iterator[list[str]]:
+    for line in (data / "mrpc" / "train.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        for column in ("text_a", "text_b"):
+            yield WORDS.findall(row[column])
+    for article in json.loads((data / "squad" / "train.json").read_text(encoding="utf-8"))["data"]:
+        for paragraph in article["paragraphs"]:  # which are tokenised already
+            for sentence in ENDS.split(paragraph["context"]):
+                yield sentence.split()
