@@ -6,9 +6,10 @@
 Purpose: what `distill` costs. The same work for all: a fine-tuned 6 x 384 BERT as teacher, its half-depth student with
 the same start, softened logits and four hidden terms (embeddings and three layers), SST-2 training rows, batches of 32,
 one epoch. Each side runs in a process of its own, in random order within every round, ours three times: they take a
-fifth of the others' time, in which one disturbance weighs five times as much. A ratio is that of two sides of one round,
-by all their seconds in it, its interval the smallest and largest of the rounds. `--long` rows are then trained on once by
-two sides, to see that the faster one learns as much. Finished runs are kept in OUT, so that a broken benchmark goes on.
+fifth of the others' time, in which one disturbance weighs five times as much. A ratio is that of two sides of a round,
+by all their seconds in it, its interval the smallest and largest of the rounds. `--long` rows are then trained on once
+by two sides, to see that the faster one learns as much. Finished runs are kept in OUT, so that a broken benchmark goes
+on.
 About 30 minutes on two cores that nothing else uses. Writes results/distill_speed.json.
 """
 
