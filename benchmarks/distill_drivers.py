@@ -188,7 +188,7 @@ def stillroom(asked: dict[str, Any]) -> dict[str, Any]:
     from compress.pipeline.recipe import parse_recipe
     from compress.pipeline.run import run
 
-    out = Path(asked["scratch"])
+    out = Path(asked["scratch"]) / "run"  # with no sibling that has the same steps or signals, which would be taken
     run(parse_recipe(RECIPE.format(**asked)), out)
     measured = json.loads((out / "student" / "manifest.json").read_text(encoding="utf-8"))["measured"]
     return {
