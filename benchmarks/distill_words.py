@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-# As the tagged corpus has them: clitics apart from their words, abbreviations and numbers whole, signs one by one.
+# Much as the tagged corpus has them: clitics apart, numbers and U.S. whole, signs one by one. Mr. and 1st are cut.
 WORDS = re.compile(
     r"(?i)n't\b|'(?:s|re|ve|ll|d|m)\b|--|\d+(?:[.,:/]\d+)*|\w(?:\.\w)+\.?|\w+?(?=n't\b)|\w+(?:[.&-]\w+)*|[^\w\s]"
 )
@@ -21,7 +22,9 @@ def write_words(data: Path, out: Path) -> Path:
     seen = {tuple(words): None for words in _sentences(data) if LEAST <= len(words) <= MOST}
     text = "".join(json.dumps({"tokens": list(words)}) + "\n" for words in seen)
     if not out.is_file() or out.read_text(encoding="utf-8") != text:
-        out.write_text(text, encoding="utf-8")
+        beside = out.with_name(f".{out.name}-{os.getpid()}")
+        beside.write_text(text, encoding="utf-8")
+        os.replace(beside, out)  # other runs may be reading it
     return out
 
 

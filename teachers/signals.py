@@ -19,7 +19,7 @@ from compress.core.reporter import Reporter
 from compress.corpora.corpus import Corpus
 from compress.signals.arrays import Form
 from compress.signals.keep import Dtype, Keep, Kept
-from compress.signals.maker import Look, Maker, looking, probe
+from compress.signals.maker import FORMAT, Look, Maker, looking, probe
 from compress.signals.origin import Origin, model_identity
 from compress.signals.ranks import Ranks
 from compress.signals.shards import need_room, note_of
@@ -124,6 +124,7 @@ class Labelling:
                 "teacher": model_identity(self.teacher, ""),
                 "keep": self.keep.dump(),
                 "splits": self._splits(),
+                "format": FORMAT,
                 "options": [self.max_length, self.dtype, self.device, self.precision],
             }
         )

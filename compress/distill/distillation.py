@@ -144,7 +144,7 @@ class Distillation:
             objective.train()
             data = self._data(objective)
             measured = self._preflight(data)
-            with quick_attention(student, self.device):
+            with quick_attention(student, self.device, self.options.compile):
                 with recomputing(objective) if self.options.gradient_checkpointing else nullcontext():
                     first = self._first_batch(objective, data, seed)
                 result = fit(
@@ -172,9 +172,8 @@ class Distillation:
     def _answering(self, teachers: Sequence[Told]) -> Iterator[None]:
         with ExitStack() as stack:
             for each in teachers:
-                stack.enter_context(
-                    answering(each.model, self.precision, self.device, max(lengths(self._heard), default=0))
-                )
+                longest = max(lengths(self._heard), default=0) if self.precision == "bf16" else 0
+                stack.enter_context(answering(each.model, self.precision, self.device, longest))
             yield
 
     def _speaking(
@@ -275,13 +274,13 @@ class Distillation:
         return {name: value.to(device or self.device) for name, value in batch.items()}
 
 
-def quick_attention(student: PreTrainedModel, device: torch.device) -> AbstractContextManager[None]:
+def quick_attention(student: PreTrainedModel, device: torch.device, compiled: bool) -> AbstractContextManager[None]:
     """Plain attention while a student trains on a CPU.
 
     Without dropout sdpa takes the flash kernel, whose backward pass made a 3 x 384 student at 15 tokens 1.4 times
     slower than plain attention (torch 2.13, AVX-512 and AMX).
     """
-    return plain_attention(student) if device.type == "cpu" else nullcontext()
+    return plain_attention(student, own=not compiled) if device.type == "cpu" else nullcontext()
 
 
 def _call(objective: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, dict[str, Any]]:

@@ -75,7 +75,8 @@ class ThriftyTeacher(Teacher):
     """A model that is run for every batch, or once for every row: `want` decides, since it says what is compared.
 
     Stored logits and embeddings are float32 and give the live result up to the last bits; stored hidden states,
-    queries, keys and values are rounded to fp16 (relative error up to 2^-11). The decision is noted in the work folder,
+    queries, keys and values are rounded to fp16 (relative error up to 2^-11; a teacher that runs in bf16 has rounded
+    its states to 2^-9 before). The decision is noted in the work folder,
     so that a resumed run makes the same one.
     """
 

@@ -83,7 +83,7 @@ def _part(features: list[Feature], first: int, collate: Collate, batch_size: int
     kept = []
     for group, batch, own, chosen in zip(groups, batches, keys, new, strict=True):
         if any(chosen):
-            rows = torch.tensor(chosen)
+            rows = slice(None) if all(chosen) else torch.tensor(chosen)
             part.batches.append({name: value[rows] for name, value in batch.items() if len(value) == len(chosen)})
             part.lengths.extend(part.batches[-1]["attention_mask"].sum(-1).tolist())
             part.places.append((first + min(group), first + max(group)))
@@ -98,6 +98,7 @@ def _batched(
 
     What is left for the last ones comes in powers of two: math libraries keep a kernel for each shape that they have
     met, and with any number of rows there would be new shapes in every shard, and memory that grows with the corpus.
+    (Of pairs that are two rows, repeated texts still leave batches of any size.)
     """
     groups, start = [], 0
     while start < len(order):

@@ -188,7 +188,7 @@ class Embed(Task):
 
     def read(self, outputs: Any, batch: Mapping[str, Tensor]) -> Tensor:
         """The embeddings `[b, d]`."""
-        return self.pool(outputs.last_hidden_state, batch["attention_mask"])
+        return self.pool(outputs.last_hidden_state.float(), batch["attention_mask"])
 
     def pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """One vector `[b, d]` for each text, as `pooling` and `normalize` say."""

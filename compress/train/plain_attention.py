@@ -25,10 +25,13 @@ EXACT_UP_TO = 48  # tokens: float32 is as quick up to here, and the scores are s
 
 
 @contextmanager
-def plain_attention(model: PreTrainedModel) -> Iterator[None]:
-    """A model with attention in one piece, transformers' own where ours does not fit; it gets back what it had."""
+def plain_attention(model: PreTrainedModel, *, own: bool = True) -> Iterator[None]:
+    """A model with attention in one piece, transformers' own where ours does not fit; it gets back what it had.
+
+    own: whether ours may be used. A compiler has no use for it: its draws and its lengths break the graph.
+    """
     before = model.config._attn_implementation
-    model.set_attn_implementation(NAME if _fits(model) else "eager")
+    model.set_attn_implementation(NAME if own and _fits(model) else "eager")
     try:
         yield
     finally:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 STEPS = 1 << 16  # the chance of a zero is a multiple of 1 / STEPS
 
@@ -27,8 +28,10 @@ class QuickDropout(nn.Dropout):
 
 
 def dropped(values: Tensor, p: float) -> Tensor:
-    """Inverted dropout of `values` of any shape, on the CPU; `p` below 1."""
+    """Inverted dropout of `values` of any shape, on the CPU; by torch's kernel where `p` rounds to 0 or 1."""
     zeros = round(p * STEPS)
+    if not 0 < zeros < STEPS:
+        return functional.dropout(values, p)
     numbers = torch.empty(-(-values.numel() // 4), dtype=torch.int64).random_(-(1 << 63), None)
     kept = numbers.view(torch.int16)[: values.numel()].view(values.shape) >= zeros - STEPS // 2
     return values * kept.to(values.dtype).mul_(STEPS / (STEPS - zeros))
@@ -36,8 +39,8 @@ def dropped(values: Tensor, p: float) -> Tensor:
 
 @contextmanager
 def quick_dropout(module: nn.Module) -> Iterator[None]:
-    """The dropout layers inside a module as quick ones. A chance below half a step, or that leaves nothing, stays."""
-    layers = [one for one in module.modules() if type(one) is nn.Dropout and 0.5 <= one.p * STEPS <= STEPS - 1]
+    """The dropout layers inside a module as quick ones."""
+    layers = [one for one in module.modules() if type(one) is nn.Dropout and not one.inplace]
     for layer in layers:
         layer.__class__ = QuickDropout
     try:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+from compress.distill.distillation import quick_attention
 from compress.train.plain_attention import LANES, NAME, plain_attention
 from tests.models import tiny, tiny_gpt2
 
@@ -51,6 +52,14 @@ def test_other_attentions_stay_as_their_families_have_them(family: str) -> None:
         assert model.config._attn_implementation == "eager"
         torch.testing.assert_close(_said(model, 7), expected, rtol=1e-4, atol=1e-5)
     assert model.config._attn_implementation == before
+
+
+@pytest.mark.parametrize(("compiled", "inside"), [(False, NAME), (True, "eager")])
+def test_a_compiler_gets_attention_that_it_can_follow(compiled: bool, inside: str) -> None:
+    """Draws that dynamo does not know break the graph in every layer, and every length compiles anew."""
+    model = tiny("bert", layers=1)
+    with quick_attention(model, torch.device("cpu"), compiled):
+        assert model.config._attn_implementation == inside
 
 
 def test_it_drops_while_training_only() -> None:

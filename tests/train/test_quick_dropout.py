@@ -47,10 +47,11 @@ def test_equal_seeds_draw_alike_and_others_do_not() -> None:
 
 
 def test_a_module_gets_its_layers_back() -> None:
-    """A class that stays would be pickled with the model; one without draws must not be touched."""
+    """A class that stays would be pickled with the model; chances without a draw must not divide by zero."""
     layers = nn.ModuleList([nn.Dropout(0.1), nn.Dropout(0.0), nn.Dropout(1.0), nn.Dropout1d(0.1)])
     with quick_dropout(layers):
-        assert [type(one) is QuickDropout for one in layers] == [True, False, False, False]
+        assert [type(one) is QuickDropout for one in layers] == [True, True, True, False]
+        assert [float(one(torch.ones(9)).sum()) for one in layers[1:3]] == [9, 0]
         layers.eval()
         assert torch.equal(layers[0](torch.ones(100)), torch.ones(100))
     assert [type(one) for one in layers] == [nn.Dropout, nn.Dropout, nn.Dropout, nn.Dropout1d]
