@@ -76,7 +76,7 @@ class ThriftyTeacher(Teacher):
 
     Stored logits and embeddings are float32 and give the live result up to the last bits; stored hidden states,
     queries, keys and values are rounded to fp16 (relative error up to 2^-11; a teacher that runs in bf16 has rounded
-    its states to 2^-9 before). The decision is noted in the work folder,
+    its states to 2^-8 before). The decision is noted in the work folder,
     so that a resumed run makes the same one.
     """
 

@@ -25,7 +25,7 @@ class Label(Step):
     Memory does not grow with the rows, an interrupted step goes on from its whole shards, and under torchrun the
     processes share the shards. Logits and embeddings are kept in float32, hidden states, queries, keys and values in
     `dtype`: fp16 rounds them by up to 1 part in 2048. `precision: bf16`, which `auto` takes where the processor has it,
-    rounds each layer's states to 1 part in 512 before; `fp32` is exact and slower.
+    rounds each layer's states to 1 part in 256 before; `fp32` is exact and slower.
     """
 
     kind: ClassVar[str] = "Signals"
