@@ -1,7 +1,7 @@
 """How fast a student is distilled, beside TextBrewer 0.2.1 and beside a Trainer with a teacher in its loss.
 
     pip install --no-deps --target TB textbrewer==0.2.1.post1 && pip install tensorboard  # which it imports
-    python -m benchmarks.distill_speed --data DATA/sst2 --teacher MODEL --textbrewer TB [--rounds 3] [--rows 1600]
+    python -m benchmarks.distill_speed --data DATA/sst2 --teacher MODEL --textbrewer TB [--rounds 3] [--rows 3200]
 
 Purpose: what `distill` costs. The same work for all: a fine-tuned 6 x 384 BERT as teacher, its half-depth student with
 the same start, softened logits and four hidden terms (embeddings and three layers), SST-2 training rows, batches of 32,
@@ -10,7 +10,7 @@ fifth of the others' time, in which one disturbance weighs five times as much. A
 by all their seconds in it, its interval the smallest and largest of the rounds. `--long` rows are then trained on once
 by two sides, to see that the faster one learns as much. Finished runs are kept in OUT, so that a broken benchmark goes
 on.
-About 30 minutes on two cores that nothing else uses. Writes results/distill_speed.json.
+About 45 minutes on two cores that nothing else uses. Writes results/distill_speed.json.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder with train.jsonl and dev.jsonl")
     parser.add_argument("--teacher", type=Path, required=True, help="a BERT of six layers, fine-tuned on the data")
     parser.add_argument("--textbrewer", type=Path, required=True, help="folder that TextBrewer is installed in")
-    parser.add_argument("--rows", type=int, default=1600, help="training rows of each run")
+    parser.add_argument("--rows", type=int, default=3200, help="training rows of each run")
     parser.add_argument("--long", type=int, default=12800, help="training rows of the run whose accuracy is compared")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=cores())

@@ -77,8 +77,13 @@ class StoredTeacher(Teacher):
     def _stored(self, places: np.ndarray, there: Tensor, mask: Tensor) -> dict[str, Tensor]:
         states = {name: empty(self.signals, name, *mask.shape) for name in self._names}
         read = self.signals.read(places[there.numpy()], self._names)
+        rows = there.nonzero().squeeze(1)
+        tokens = (mask & there[:, None]).flatten().nonzero().squeeze(1)
         for name, values in read.items():
-            states[name][mask & there[:, None] if self.signals.by_token(name) else there] = values
+            if self.signals.by_token(name):
+                states[name].flatten(0, 1).index_copy_(0, tokens, values)
+            else:
+                states[name].index_copy_(0, rows, values)
         return states
 
     def _fill(self, states: dict[str, Tensor], batch: Mapping[str, Tensor], missing: Tensor) -> None:

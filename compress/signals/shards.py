@@ -26,6 +26,7 @@ from compress.core.artifact import sync, write_json
 from compress.core.errors import JobError
 from compress.core.hashing import digest, file_sha256
 from compress.signals.arrays import Form
+from compress.signals.batch_sizes import batch_sizes
 from compress.signals.content import Keys, batch_keys
 from compress.train.batches import Batch, Collate, Feature
 
@@ -94,16 +95,12 @@ def _part(features: list[Feature], first: int, collate: Collate, batch_size: int
 def _batched(
     order: list[int], features: list[Feature], collate: Collate, batch_size: int
 ) -> tuple[list[list[int]], list[Batch], list[Keys]]:
-    """Rows in this order as batches, with the keys of each.
+    """Rows in this order, longest first, as batches of at most `batch_size`, with the keys of each.
 
-    What is left for the last ones comes in powers of two: math libraries keep a kernel for each shape that they have
-    met, and with any number of rows there would be new shapes in every shard, and memory that grows with the corpus.
     (Of pairs that are two rows, repeated texts still leave batches of any size.)
     """
     groups, start = [], 0
-    while start < len(order):
-        left = len(order) - start
-        size = batch_size if left >= batch_size else 1 << (left.bit_length() - 1)
+    for size in batch_sizes([len(features[row]["input_ids"]) for row in order], batch_size):
         groups.append(order[start : start + size])
         start += size
     batches = [collate([features[row] for row in group], torch.Generator().manual_seed(0)) for group in groups]

@@ -1,0 +1,53 @@
+"""Rows that stand by length are cut into batches that cost least."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from compress.signals.batch_sizes import batch_sizes
+
+
+def cost(lengths: list[int], sizes: list[int], per_batch: int) -> int:
+    """Padded tokens, and `per_batch` for each batch."""
+    starts = np.cumsum([0, *sizes])[:-1]
+    return sum(size * lengths[start] + per_batch for size, start in zip(sizes, starts, strict=True))
+
+
+def cheapest(lengths: list[int], largest: int, per_batch: int) -> int:
+    """The least cost over all cuts into powers of two."""
+    powers = [size for size in (1, 2, 4, 8, 16, 32) if size <= largest]
+
+    @cache
+    def of(start: int) -> int:
+        if start == len(lengths):
+            return 0
+        fitting = [size for size in powers if start + size <= len(lengths)]
+        return min(size * lengths[start] + per_batch + of(start + size) for size in fitting)
+
+    return of(0)
+
+
+@pytest.mark.parametrize("largest", [1, 8, 12, 32])
+@pytest.mark.parametrize("per_batch", [0, 10, 64])
+@pytest.mark.parametrize("count", [0, 1, 7, 100])
+def test_no_cut_is_cheaper(largest: int, per_batch: int, count: int) -> None:
+    """Rows that are lost or taken twice, a shape for every number of rows, or padding that a better cut avoids."""
+    draw = np.random.default_rng(count)
+    lengths = sorted((int(one) for one in draw.geometric(0.05, count)), reverse=True)
+    sizes = batch_sizes(lengths, largest, per_batch)
+    assert sum(sizes) == count
+    assert all(size <= largest and size & (size - 1) == 0 for size in sizes)
+    assert cost(lengths, sizes, per_batch) == cheapest(lengths, largest, per_batch)
+
+
+def test_equal_rows_fill_their_batches() -> None:
+    """Small batches where nothing is padded cost their overhead and save nothing."""
+    assert batch_sizes([9] * 70, 32) == [32, 32, 4, 2]
+
+
+def test_a_long_row_does_not_stretch_the_others() -> None:
+    """A batch as long as its longest row: 31 rows of 10 tokens at 500 cost fifty times their work."""
+    assert batch_sizes([500, *[10] * 32], 32)[0] == 1
