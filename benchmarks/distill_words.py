@@ -8,9 +8,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-# Much as the tagged corpus has them: clitics apart, numbers and U.S. whole, signs one by one. Mr. and 1st are cut.
+# Much as the tagged corpus has them: clitics apart; numbers, 1st, U.S. and Mr. whole; signs one by one.
+TITLES = "mr mrs ms dr prof rev gov sen rep gen col lt sgt capt st jr sr co corp inc ltd bros vs"
+MONTHS = "jan feb mar apr aug sept oct nov dec"
 WORDS = re.compile(
-    r"(?i)n't\b|'(?:s|re|ve|ll|d|m)\b|--|\d+(?:[.,:/]\d+)*|\w(?:\.\w)+\.?|\w+?(?=n't\b)|\w+(?:[.&-]\w+)*|[^\w\s]"
+    rf"(?i)\b(?:{'|'.join((TITLES + ' ' + MONTHS).split())})\.|n't\b|'(?:s|re|ve|ll|d|m)\b|--|\d+(?:st|nd|rd|th|s)\b"
+    r"|\d+(?:[.,:/]\d+)*|\w(?:\.\w)+\.?|\w+?(?=n't\b)|\w+(?:[.&-]\w+)*|[^\w\s]"
 )
 ENDS = re.compile(r"(?<= [.?!]) ")
 LEAST, MOST = 4, 60  # words of a sentence

@@ -134,8 +134,8 @@ class ThriftyTeacher(Teacher):
         form = probe(look, setting.collate, setting.features, kept)
         folder = setting.cache / f"signals-{identity_of(setting.origin, kept)[:32]}"
         return Maker(
-            folder, setting.origin, kept, look, setting.collate, form, ranks=Ranks.of(),
-            reporter=setting.reporter,
+            folder, setting.origin, kept, look, setting.collate, form, setting.batch_size, Ranks.of(),
+            setting.reporter,
         )  # fmt: skip
 
     def _stored(self, kept: Kept) -> Signals | None:

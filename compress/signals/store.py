@@ -29,7 +29,7 @@ from compress.signals.shards import SUFFIX, note_of, totals
 INDEX = "index.safetensors"
 SHARDS = "shards.json"
 OPEN = 1024  # shards mapped at a time
-TOUCHED = 32 << 20  # bytes of mapped pages after which they are handed back
+TOUCHED = 8 << 20  # bytes of mapped pages after which they are handed back
 PAGE = 1 << 16  # the kernel maps a few pages around each one that is touched
 
 

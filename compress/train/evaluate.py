@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.train.batches import Batch, Collate, Feature
-from compress.train.place import arithmetic, resolve_precision
+from compress.train.place import arithmetic, hand_back_memory, resolve_precision
 
 Flatten = Callable[[Tensor, Tensor, Tensor], tuple[np.ndarray, np.ndarray]]
 Arrays = list[np.ndarray]
@@ -47,6 +47,7 @@ def collect(
     labels: dict[int, np.ndarray] = {}
     was_training = model.training
     model.to(where).eval()
+    hand_back_memory()  # batches of other lengths would not fit into the holes that training left
     with torch.inference_mode():
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]

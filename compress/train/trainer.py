@@ -52,7 +52,7 @@ Loss = Callable[[nn.Module, Batch], tuple[Tensor, Terms]]
 Evaluate = Callable[[], Mapping[str, float]]
 HISTORY_POINTS = 60
 SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
-HAND_BACK_EVERY = 200  # updates: walking the heap and faulting its pages in again is not for every one
+HAND_BACK_EVERY = 25  # updates: walking the heap and faulting its pages in again is not for every one
 
 
 class Shell(nn.Module):

@@ -167,9 +167,9 @@ def test_a_row_beyond_fp16_that_no_probe_saw(
     pace(monkeypatch, 1.0)
     teacher = teacher_of(tmp_path, asked)
     layer = teacher.live.model.bert.encoder.layer[1]  # type: ignore[union-attr, index]
-    layer.register_forward_hook(lambda module, given, state: state * 1e6 if len(state) > 8 else state)
+    layer.register_forward_hook(lambda module, given, state: state * 1e6 if len(state) > 4 else state)
     if asked == "stored":
-        with pytest.raises(JobError, match=r"more than fp16 holds.*among rows 0 to 39"):
+        with pytest.raises(JobError, match=r"more than fp16 holds.*among rows \d+ to \d+"):
             teacher.want(STATES)
         return
     teacher.want(STATES)
