@@ -30,7 +30,7 @@ from compress.signals.ranks import Ranks
 from compress.signals.store import Facts, Signals, open_shards
 from compress.train.batches import Batch, Collate, Feature, draws
 from compress.train.group import join
-from compress.train.place import arithmetic
+from compress.train.place import arithmetic, keep_freed_memory
 
 TeacherMode = Literal["auto", "live", "stored"]
 SAMPLES = 4  # batches that are timed, after one that is not
@@ -102,6 +102,7 @@ class ThriftyTeacher(Teacher):
         self._write_note(kept)
         if self.decision.mode == "stored":
             began = time.perf_counter()
+            keep_freed_memory()  # as the training that follows does
             signals = self._stored(kept)
             if signals is not None:
                 self._inner = StoredTeacher(signals, live=self.live, name="the stored signals")

@@ -24,7 +24,7 @@ from compress.signals.ranks import Ranks
 from compress.signals.shards import Part, drop, is_whole, note_of, parts, write_shard
 from compress.train.answering import answering
 from compress.train.batches import Batch, Collate, Feature, draws
-from compress.train.place import arithmetic, hand_back_memory, keep_freed_memory
+from compress.train.place import arithmetic, hand_back_memory
 
 FORMAT = 2
 Look = Callable[[Batch], Trace]
@@ -59,7 +59,6 @@ class Maker:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         names: list[str] = []
-        keep_freed_memory()
         with self.reporter.progress(label, total) as bar:
             for number, part in enumerate(self._parts(features)):
                 names.append(part.name(self.identity))
