@@ -135,8 +135,9 @@ class Labelling:
         form = probe(given.look, collate, sample, given.kept)
         self._check_room(given.work, form, sample, splits)
         maker = Maker(
-            given.work, given.origin, given.kept, given.look, collate, form, self.batch_size, self.ranks, self.reporter
-        )
+            given.work, given.origin, given.kept, given.look, collate, form, self.batch_size, self.ranks, self.reporter,
+            resolve_device(self.device).type,
+        )  # fmt: skip
         names: list[str] = []
         for split in splits:
             names += maker.make(rows.features(split), self.corpus.rows[split], f"signals of {split}")

@@ -136,7 +136,7 @@ class ThriftyTeacher(Teacher):
         folder = setting.cache / f"signals-{identity_of(setting.origin, kept)[:32]}"
         return Maker(
             folder, setting.origin, kept, look, setting.collate, form, setting.batch_size, Ranks.of(),
-            setting.reporter,
+            setting.reporter, setting.device.type,
         )  # fmt: skip
 
     def _stored(self, kept: Kept) -> Signals | None:

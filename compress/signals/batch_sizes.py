@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-PER_BATCH = 128  # tokens: a batch costs the time of about 50 (6 x 384 on a CPU), and its shape kernels that stay
+# What a batch costs besides its tokens, in tokens. On a CPU: the time of about 50 (6 x 384), and kernels for its shape,
+# which stay in memory. A GPU could do thousands while one more pass is started (not measured).
+PER_BATCH = {"cpu": 128, "cuda": 4096}
 
 
-def batch_sizes(lengths: Sequence[int], largest: int, per_batch: int = PER_BATCH) -> list[int]:
+def batch_sizes(lengths: Sequence[int], largest: int, per_batch: int) -> list[int]:
     """Sizes of the batches that `lengths` (tokens of each row, descending) are cut into, cheapest in all.
 
     A batch costs its rows times its longest row, and `per_batch` tokens. Batches of one size waste a quarter where

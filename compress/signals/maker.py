@@ -18,6 +18,7 @@ from compress.core.hashing import digest
 from compress.core.reporter import Reporter
 from compress.core.trace import Trace
 from compress.signals.arrays import Form, flat, form_of
+from compress.signals.batch_sizes import PER_BATCH
 from compress.signals.keep import Kept
 from compress.signals.origin import Origin
 from compress.signals.ranks import Ranks
@@ -34,7 +35,8 @@ Look = Callable[[Batch], Trace]
 class Maker:
     """Makes the shards of one teacher into `folder`.
 
-    look: the teacher's trace of a padded batch. collate: the task's batches. form: the arrays, from `probe`.
+    look: the teacher's trace of a padded batch. collate: the task's batches. form: the arrays, from `probe`. device: of
+    the teacher, `cpu` or `cuda`.
     """
 
     folder: Path
@@ -46,6 +48,7 @@ class Maker:
     batch_size: int = 64
     ranks: Ranks = field(default_factory=Ranks)
     reporter: Reporter = field(default_factory=Reporter)
+    device: str = "cpu"
 
     @property
     def identity(self) -> str:
@@ -77,7 +80,7 @@ class Maker:
         return sum(rows for rows, _ in counts), sum(tokens for _, tokens in counts)
 
     def _parts(self, features: Iterable[Feature]) -> Iterator[Part]:
-        return parts(features, self.collate, self.form, self.batch_size)
+        return parts(features, self.collate, self.form, self.batch_size, PER_BATCH[self.device])
 
     def _note(self, part: Part) -> dict[str, Any] | None:
         return note_of(self.folder, part.name(self.identity))

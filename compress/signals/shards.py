@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, compress
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,15 @@ from compress.core.artifact import sync, write_json
 from compress.core.errors import JobError
 from compress.core.hashing import digest, file_sha256
 from compress.signals.arrays import Form
-from compress.signals.batch_sizes import batch_sizes
+from compress.signals.batch_sizes import PER_BATCH, batch_sizes
 from compress.signals.content import Keys, batch_keys
 from compress.train.batches import Batch, Collate, Feature
 
 SUFFIX = ".safetensors"
 ROWS, TOKENS, BYTES = 8192, 1 << 20, 32 << 20  # a shard ends at the first of these: one is in memory at a time
 SPARE = 64 << 20  # bytes that are left free on a disk
+Batched = tuple[list[list[int]], list[Batch], list[Keys]]  # places of rows, the batches of them, their keys
+Cut = Callable[[list[int], list[Feature]], Batched]
 
 
 @dataclass(frozen=True)
@@ -54,31 +57,35 @@ class Part:
         return digest([identity, self.keys.tobytes().hex()])[:32]
 
 
-def parts(features: Iterable[Feature], collate: Collate, form: Form, batch_size: int) -> Iterator[Part]:
+def parts(
+    features: Iterable[Feature], collate: Collate, form: Form, batch_size: int, per_batch: int = PER_BATCH["cpu"]
+) -> Iterator[Part]:
     """Rows cut into shards, in order; the same rows give the same shards on every process, whatever the batch size.
 
-    The rows are those of the batches, which may be more than the features: a pair of texts can be two.
+    The rows are those of the batches, which may be more than the features: a pair of texts can be two. per_batch: as
+    `batch_sizes` takes it.
     """
+    cut = partial(_batched, collate=collate, largest=batch_size, per_batch=per_batch)
     held: list[Feature] = []
     first, tokens = 0, 0
     for number, feature in enumerate(features):
         held.append(feature)
         tokens += len(feature["input_ids"])
         if len(held) >= ROWS or tokens >= TOKENS or form.bytes_of(len(held), tokens) >= BYTES:
-            yield _part(held, first, collate, batch_size)
+            yield _part(held, first, cut)
             held, tokens, first = [], 0, number + 1
     if held:
-        yield _part(held, first, collate, batch_size)
+        yield _part(held, first, cut)
 
 
-def _part(features: list[Feature], first: int, collate: Collate, batch_size: int) -> Part:
+def _part(features: list[Feature], first: int, cut: Cut) -> Part:
     order = sorted(range(len(features)), key=lambda row: (-len(features[row]["input_ids"]), row))
-    groups, batches, keys = _batched(order, features, collate, batch_size)
+    groups, batches, keys = cut(order, features)
     seen: set[tuple[int, ...]] = set()
     new = [_first_times(own, seen) for own in keys]
     if not all(map(all, new)) and sum(map(len, new)) == len(order):  # full batches, not what is left of them
         once = list(compress(chain(*groups), chain(*new)))
-        groups, batches, keys = _batched(once, features, collate, batch_size)
+        groups, batches, keys = cut(once, features)
         new = [[True] * len(own) for own in keys]
     part = Part([], np.empty((0, 2), dtype=np.uint64), [], [], len(features))
     kept = []
@@ -92,15 +99,13 @@ def _part(features: list[Feature], first: int, collate: Collate, batch_size: int
     return replace(part, keys=np.concatenate(kept))
 
 
-def _batched(
-    order: list[int], features: list[Feature], collate: Collate, batch_size: int
-) -> tuple[list[list[int]], list[Batch], list[Keys]]:
-    """Rows in this order, longest first, as batches of at most `batch_size`, with the keys of each.
+def _batched(order: list[int], features: list[Feature], *, collate: Collate, largest: int, per_batch: int) -> Batched:
+    """Rows in this order, longest first, as batches of at most `largest`, with the keys of each.
 
     (Of pairs that are two rows, repeated texts still leave batches of any size.)
     """
     groups, start = [], 0
-    for size in batch_sizes([len(features[row]["input_ids"]) for row in order], batch_size):
+    for size in batch_sizes([len(features[row]["input_ids"]) for row in order], largest, per_batch):
         groups.append(order[start : start + size])
         start += size
     batches = [collate([features[row] for row in group], torch.Generator().manual_seed(0)) for group in groups]

@@ -45,9 +45,9 @@ def test_no_cut_is_cheaper(largest: int, per_batch: int, count: int) -> None:
 
 def test_equal_rows_fill_their_batches() -> None:
     """Small batches where nothing is padded cost their overhead and save nothing."""
-    assert batch_sizes([9] * 70, 32) == [32, 32, 4, 2]
+    assert batch_sizes([9] * 70, 32, 64) == [32, 32, 4, 2]
 
 
 def test_a_long_row_does_not_stretch_the_others() -> None:
     """A batch as long as its longest row: 31 rows of 10 tokens at 500 cost fifty times their work."""
-    assert batch_sizes([500, *[10] * 32], 32)[0] == 1
+    assert batch_sizes([500, *[10] * 32], 32, 128)[0] == 1
