@@ -6,19 +6,21 @@ from collections.abc import Sequence
 
 # What a batch costs besides its tokens, in tokens. On a CPU: the time of about 50 (6 x 384), and kernels for its shape,
 # which stay in memory. A GPU could do thousands while one more pass is started (not measured).
-PER_BATCH = {"cpu": 128, "cuda": 4096}
+PER_BATCH = {"cpu": 256, "cuda": 4096}
 
 
 def batch_sizes(lengths: Sequence[int], largest: int, per_batch: int) -> list[int]:
-    """Sizes of the batches that `lengths` (tokens of each row, descending) are cut into, cheapest in all.
+    """Sizes of the batches that `lengths` (tokens of each row, descending) are cut into.
 
     A batch costs its rows times its longest row, and `per_batch` tokens. Batches of one size waste a quarter where
     few rows differ much in length, as those of a shard of hidden states do. All sizes are powers of two, at most
-    `largest`: math libraries keep a kernel for each shape that they have met, and with any number of rows there would
-    be new shapes in every shard, and memory that grows with the corpus.
+    `largest`, and what does not fill one of those comes last: math libraries keep a kernel for each shape that they
+    have met, and with any number of rows, or a rest of any length, there would be new shapes in every shard, and
+    memory that grows with the corpus. The rows before that rest are cut so that they cost least in all.
     """
     sizes = [1 << power for power in range(largest.bit_length())]
-    count = len(lengths)
+    rest = len(lengths) % sizes[-1]
+    count = len(lengths) - rest
     cost, taken = [0] * (count + 1), [0] * count  # of the rows from each place on, and the size that begins there
     for place in range(count - 1, -1, -1):
         length = lengths[place]
@@ -31,4 +33,4 @@ def batch_sizes(lengths: Sequence[int], largest: int, per_batch: int) -> list[in
     while place < count:
         found.append(taken[place])
         place += found[-1]
-    return found
+    return found + [size for size in reversed(sizes) if size & rest]
