@@ -22,7 +22,7 @@ from compress.signals.keep import Dtype, Keep, Kept
 from compress.signals.maker import FORMAT, Look, Maker, looking, probe
 from compress.signals.origin import Origin, model_identity
 from compress.signals.ranks import Ranks
-from compress.signals.shards import need_room, note_of
+from compress.signals.shards import bytes_there, need_room, note_of
 from compress.signals.store import Facts, Signals, complete
 from compress.tasks.base import TASKS, Task
 from compress.tasks.features import collator, encode_rows
@@ -180,8 +180,7 @@ class Labelling:
         """Raises JobError before anything is spent when the disk cannot hold what is coming."""
         rows = sum(self.corpus.rows[split] for split in splits)
         tokens = rows * sum(len(row["input_ids"]) for row in sample) / len(sample)
-        there = sum(path.stat().st_size for path in shards.glob("*.safetensors"))
-        need_room(shards, max(0.0, form.bytes_of(rows, tokens) - there))
+        need_room(shards, max(0.0, form.bytes_of(rows, tokens) - bytes_there(shards)))
 
 
 def label(corpus: str | Path | Corpus, teacher: str | Path, out: str | Path, **options: Any) -> Signals:

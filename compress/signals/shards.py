@@ -158,6 +158,12 @@ def note_of(folder: Path, name: str) -> dict[str, Any] | None:
     return note if size == note.get("bytes") else None
 
 
+def bytes_there(folder: Path) -> int:
+    """What the whole shards in a folder take, by their notes: another process may rename or drop a file meanwhile."""
+    notes = (note_of(folder, path.stem) for path in folder.glob("[!.]*.json"))
+    return totals(note for note in notes if note)["bytes"]
+
+
 def is_whole(folder: Path, note: Mapping[str, Any], name: str) -> bool:
     """Whether a shard's hash is the noted one."""
     return file_sha256(folder / f"{name}{SUFFIX}") == str(note["sha256"])

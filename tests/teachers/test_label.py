@@ -132,6 +132,18 @@ def test_killed_in_the_middle_and_run_again(scene: tuple[Path, Path], tmp_path: 
     assert len(stamps) == 3 and stamps.items() <= made.items()
 
 
+def test_files_that_another_process_takes_away_meanwhile(scene: tuple[Path, Path], tmp_path: Path) -> None:
+    """A process that looks for room while another renames or drops a shard must not end with a traceback."""
+    work = tmp_path / ".work-out"
+    work.mkdir()
+    for gone in (".half-1.safetensors", ".half-1.json", "dropped.safetensors", "dropped.json"):
+        (work / gone).symlink_to(tmp_path / "gone")  # listed, and not there when it is asked for
+    (work / "whole.safetensors").write_bytes(b"12345")
+    (work / "whole.json").write_text('{"bytes": 5, "rows": 1, "tokens": 2}', encoding="utf-8")
+    assert shards.bytes_there(work) == 5
+    assert len(label(*scene, tmp_path / "out", **QUICK)) == 164
+
+
 def test_rows_are_read_in_chunks(scene: tuple[Path, Path]) -> None:
     """A split of a million rows as a list of dictionaries takes gigabytes."""
     corpus = Corpus.open(scene[0])
