@@ -4,10 +4,11 @@
 
 Purpose: the tasks of docs/results.md. DATA holds the folders that TASKS names; MODEL is a BERT body of six layers. Each
 task has one teacher (its seed is fixed); every seed trains four students from it, those with a teacher also on texts
-that it is asked about (TASKS, `distill_words.py`). The score is the task's main metric on dev (on test where the data
-has no dev: dev is then cut from train); dev picks the best evaluation of each training and nothing else. Finished steps
-are skipped, so a broken run goes on; `--collect` only reads. Writes results/distill_quality.json; tasks that have not
-been run, or with one seed only, are claims that are not met.
+that it is asked about (TASKS, `distill_words.py`), once for all of them. The score is the task's main metric on dev (on
+test where the data has no dev: dev is then cut from train); dev picks the best evaluation of each training and nothing
+else. Finished steps are skipped, so a broken run goes on; `--collect` only reads. Writes results/distill_quality.json,
+where a task of which OUT has nothing keeps the rows of an earlier run, with that run's machine and commit; tasks that
+have never been run, or with one seed only, are claims that are not met.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.claims import claim
+from benchmarks.claims import RESULTS, claim, read
 from benchmarks.distill_words import write_words
 from benchmarks.fan_out import add_jobs, fan_out
 from benchmarks.record import record
@@ -59,8 +60,11 @@ TASKS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 HARD = {"regress": ["hard_mse"]}
+# Which of the student's states learn from which of the teacher's.
+STATES = {"half": [[1, 2], [2, 4], [3, 6]], "two": [[1, 3], [2, 6]]}
 SOFT = {"regress": [{"logits_mse": {}}]}
 TARGETS = {"half": ">= 99.5", "two": ">= 97"}
+Row = dict[str, Any]
 
 
 def main() -> None:
@@ -72,11 +76,11 @@ def main() -> None:
         for seed in options.seeds:
             for name in options.tasks:
                 run_recipe(name, seed, options)
-    rows = [row for name in TASKS for row in table(name, options)]
+    rows = rows_of(options, RESULTS / "distill_quality.json")
     for row in rows:
         print({key: value for key, value in row.items() if key != "by_seed"})
-    seeds = sorted({seed for name in TASKS for seed in finished(name, options)})
-    print(record("distill_quality", seeds, rows, claims(options), machine(options)).relative_to(ROOT))
+    seeds = sorted({seed for row in rows for seed in row["seeds"]})
+    print(record("distill_quality", seeds, rows, claims(rows), machine(options)).relative_to(ROOT))
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
@@ -113,11 +117,15 @@ def recipe_of(name: str, data: Path, body: str, words: Path) -> dict[str, Any]:
     }  # fmt: skip
     if "more" in facts:
         steps["more"] = {"augment": {"corpus": "$corpus", "seed": 13, **facts["more"]}}
+    text = "$more" if "more" in facts else "$corpus"
+    keep = {"logits": True, "hidden": sorted({theirs for pairs in STATES.values() for _, theirs in pairs})}
+    asked = {"corpus": text, "teacher": "$teacher", "keep": keep, "max_length": facts["max_length"]}
+    steps["said"] = {"label": asked}  # once for all students and seeds
     for shape, layers in (("half", "half"), ("two", 2)):
         rest = {**common, "learning_rate": 1e-4, "student": {"distilbert": {"layers": layers, "dropout": 0}}}
-        losses = [*soft, {"hidden_mse": {"map": "uniform", "embeddings": False}}]
-        text = "$more" if "more" in facts else "$corpus"
-        steps[shape] = {"distill": {**rest, "corpus": text, "teacher": "$teacher", "losses": losses, "epochs": told}}
+        losses = [*soft, {"hidden_mse": {"map": STATES[shape], "embeddings": False}}]
+        steps[shape] = {"distill": {**rest, "corpus": text, "teacher": "$teacher", "signals": "$said", "losses": losses,
+                                    "epochs": told}}  # fmt: skip
         steps[f"{shape}-alone"] = {"distill": {**rest, "corpus": "$corpus", "teacher": body, "epochs": alone,
                                                "losses": HARD.get(task, ["hard_ce"])}}  # fmt: skip
     return {"seed": 1, "steps": steps}
@@ -157,8 +165,17 @@ def scores(name: str, step: str, options: argparse.Namespace) -> list[float]:
     return found
 
 
-def table(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """One row for each model of a task that has been run."""
+def rows_of(options: argparse.Namespace, earlier: Path) -> list[Row]:
+    """The rows of every task: from finished runs where there are some, else as `earlier`, a results file, has them."""
+    there: list[Row] = read(earlier)["rows"] if earlier.is_file() else []
+    rows = []
+    for name in TASKS:
+        rows += table(name, options) or [row for row in there if row["task"] == name]
+    return rows
+
+
+def table(name: str, options: argparse.Namespace) -> list[Row]:
+    """One row for each model of a task that has finished runs."""
     teacher = scores(name, "teacher", options)
     rows = []
     for step in ("teacher", *STUDENTS) if teacher else ():
@@ -167,32 +184,47 @@ def table(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
         rows.append(
             {"task": name, "metric": TASKS[name]["metric"], "split": TASKS[name]["split"], "model": step,
              "score": round(statistics.mean(values), 2), "kept": round(statistics.mean(kept), 2),
-             "kept_interval": over_seeds(kept), "seeds": len(values), "by_seed": values}
+             "kept_interval": over_seeds(kept), "seeds": finished(name, options), "by_seed": values,
+             **source(name, options)}
         )  # fmt: skip
     return rows
 
 
-def claims(options: argparse.Namespace) -> list[dict[str, Any]]:
+def source(name: str, options: argparse.Namespace) -> dict[str, str]:
+    """CPU, GPU and commit of a task's first finished run."""
+    found = environment_of(name, options) or {}
+    return {
+        "cpu": found.get("cpu", ""),
+        "gpu": ", ".join(found.get("gpu") or []),
+        "commit": found.get("git_commit", ""),
+    }
+
+
+def claims(rows: list[Row]) -> list[dict[str, Any]]:
     """Seeds, and for every task and shape the share of the teacher and the gain over the same without one."""
-    made = [claim("seeds", min(len(finished(name, options)) for name in TASKS), ">= 3")]
+    found = {(row["task"], row["model"]): row["by_seed"] for row in rows}
+    made = [claim("seeds", min(len(found.get((name, "teacher"), [])) for name in TASKS), ">= 3")]
     for name in TASKS:
-        teacher = scores(name, "teacher", options)
+        by_seed = {step: found.get((name, step), []) for step in ("teacher", *STUDENTS)}
         for shape, target in TARGETS.items():
-            mine, alone = scores(name, shape, options), scores(name, f"{shape}-alone", options)
-            kept = [100 * one / two for one, two in zip(mine, teacher, strict=True)]
-            gain = [one - two for one, two in zip(mine, alone, strict=True)]
+            kept = [100 * mine / theirs for mine, theirs in zip(by_seed[shape], by_seed["teacher"], strict=True)]
+            gain = [mine - theirs for mine, theirs in zip(by_seed[shape], by_seed[f"{shape}-alone"], strict=True)]
             made.append(over(f"{name}, {shape}: share of the teacher", kept, target, "%"))
             made.append(over(f"{name}, {shape}: above the same without a teacher", gain, "> 0", "points"))
     return made
 
 
 def machine(options: argparse.Namespace) -> dict[str, Any] | None:
-    """The environment that the first finished run was made in."""
-    for name in TASKS:
-        for seed in finished(name, options):
-            text = (folder(name, seed, options) / "half" / "manifest.json").read_text(encoding="utf-8")
-            found: dict[str, Any] = json.loads(text)["environment"]
-            return found
+    """The environment of the first finished run of the first task that has one."""
+    return next((found for name in TASKS if (found := environment_of(name, options))), None)
+
+
+def environment_of(name: str, options: argparse.Namespace) -> dict[str, Any] | None:
+    """The environment that a task's first finished run was made in."""
+    for seed in finished(name, options):
+        text = (folder(name, seed, options) / "half" / "manifest.json").read_text(encoding="utf-8")
+        found: dict[str, Any] = json.loads(text)["environment"]
+        return found
     return None
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmarks.distill_quality import STUDENTS, TASKS, arguments, claims, folder, recipe_of, table
+from benchmarks import record as record_module
+from benchmarks.distill_quality import STUDENTS, TASKS, arguments, claims, folder, recipe_of, rows_of, table
 from benchmarks.distill_words import write_words
 from compress.pipeline.recipe import parse_recipe
 
@@ -32,7 +33,7 @@ def options_of(tmp_path: Path) -> argparse.Namespace:
 def test_the_recipe_is_valid(name: str, tmp_path: Path) -> None:
     """Prevents a benchmark that breaks at its first step, hours after it was started."""
     text = yaml.safe_dump(recipe_of(name, tmp_path, str(tmp_path), tmp_path / "words.jsonl"), sort_keys=False)
-    assert len(parse_recipe(text).steps) == 2 + ("more" in TASKS[name]) + len(STUDENTS)
+    assert len(parse_recipe(text).steps) == 3 + ("more" in TASKS[name]) + len(STUDENTS)
 
 
 def test_sentences_are_cut_as_the_tagged_corpus_is(tmp_path: Path) -> None:
@@ -58,14 +59,14 @@ def test_one_seed_is_no_claim(tmp_path: Path) -> None:
     options = options_of(tmp_path)
     for name in TASKS:
         ran(options, name, 1, half=0.84, half_alone=0.4, two=0.82, two_alone=0.4)
-    made = claims(options)
+    made = claims(rows_of(options, tmp_path / "none.json"))
     assert [one["name"] for one in made if one["met"]] == []
     assert made[0]["value"] == 1 and made[1]["value"] is None
     assert made[1]["name"] == "sst2, half: share of the teacher (one seed: see the rows)"
     for name in TASKS:
         for seed in (2, 3):
             ran(options, name, seed, half=0.84, half_alone=0.4, two=0.82, two_alone=0.4)
-    assert all(one["met"] for one in claims(options))
+    assert all(one["met"] for one in claims(rows_of(options, tmp_path / "none.json")))
     assert table("sst2", options)[1]["kept"] == 105.0
 
 
@@ -74,9 +75,29 @@ def test_a_task_that_was_not_run_is_short(tmp_path: Path) -> None:
     options = options_of(tmp_path)
     for seed in (1, 2, 3):
         ran(options, "mrpc", seed, half=0.6, half_alone=0.64, two=0.4, two_alone=0.2)
-    made = {one["name"]: one for one in claims(options)}
+    made = {one["name"]: one for one in claims(rows_of(options, tmp_path / "none.json"))}
     assert (made["seeds"]["value"], made["seeds"]["met"]) == (0, False)
     assert made["squad, two: share of the teacher (not run)"]["met"] is False
     assert made["mrpc, half: share of the teacher"]["value"] == pytest.approx(75)
     assert made["mrpc, half: above the same without a teacher"]["value"] == pytest.approx(-4)
     assert made["mrpc, two: above the same without a teacher"]["met"] is True
+
+
+def test_tasks_that_ran_elsewhere_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prevents a run of one task that throws away what was measured of the others, or calls it its own."""
+    monkeypatch.setattr(record_module, "RESULTS", tmp_path)
+    options = options_of(tmp_path)
+    for seed in (1, 2, 3):
+        ran(options, "mrpc", seed, half=0.84)
+        ran(options, "stsb", seed, half=0.7)
+    rows = rows_of(options, tmp_path / "none.json")
+    earlier = record_module.record("quality", [1, 2, 3], rows, claims(rows), {"git_commit": "old"})
+    elsewhere = arguments(["--data", str(tmp_path), "--body", str(tmp_path), "--out", str(tmp_path / "others")])
+    for seed in (1, 2):
+        ran(elsewhere, "stsb", seed, half=0.8)
+        ran(elsewhere, "conll2000", seed, half=0.6)
+    merged = rows_of(elsewhere, earlier)
+    assert {row["task"]: (row["score"], row["seeds"]) for row in merged if row["model"] == "half"} == {
+        "mrpc": (84.0, [1, 2, 3]), "stsb": (80.0, [1, 2]), "conll2000": (60.0, [1, 2]),
+    }  # fmt: skip
+    assert {one["name"]: one["met"] for one in claims(merged)}["mrpc, half: share of the teacher"]
