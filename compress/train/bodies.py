@@ -1,13 +1,14 @@
-"""Two ways to run the trained transformer inside a module: activations computed twice, or compiled kernels.
+"""Ways to run the trained transformer inside a module: attention in one piece, activations computed twice, or compiled
+kernels.
 
-Both act on the transformers models inside the trained module, whatever wraps them, and are taken back afterwards.
+All act on the transformers models inside the trained module, whatever wraps them, and are taken back afterwards.
 """
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from transformers import PreTrainedModel
 
 from compress.core.errors import InputError
 from compress.core.family import stock_family
+from compress.train.plain_attention import plain_attention
 
 
 def trained_bodies(module: nn.Module) -> list[PreTrainedModel]:
@@ -24,6 +26,19 @@ def trained_bodies(module: nn.Module) -> list[PreTrainedModel]:
     if isinstance(module, PreTrainedModel):
         return [module] if any(value.requires_grad for value in module.parameters()) else []
     return [model for child in module.children() for model in trained_bodies(child)]
+
+
+@contextmanager
+def quick_attention(module: nn.Module, device: torch.device, compiled: bool) -> Iterator[None]:
+    """Plain attention in what trains on a CPU.
+
+    There sdpa is either the flash kernel, whose backward pass is slow, or with dropout a composition of single
+    operations in torch, which casts bf16 to float32 and back (`benchmarks/attention.py`).
+    """
+    with ExitStack() as stack:
+        for model in trained_bodies(module) if device.type == "cpu" else ():
+            stack.enter_context(plain_attention(model, own=not compiled))
+        yield
 
 
 @contextmanager

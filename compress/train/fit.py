@@ -17,7 +17,7 @@ from compress.core.hashing import digest
 from compress.core.options import identity
 from compress.core.reporter import Reporter
 from compress.train.batches import TrainData, derived_seed
-from compress.train.bodies import compiled, recomputing
+from compress.train.bodies import compiled, quick_attention, recomputing
 from compress.train.checkpoint import (
     Found,
     folder_of,
@@ -180,6 +180,7 @@ def fit(
 def _prepared(module: nn.Module, options: TrainOptions, device: torch.device) -> Iterator[None]:
     """The module's transformers models as the options want them to run, and as they were afterwards."""
     with ExitStack() as stack:
+        stack.enter_context(quick_attention(module, device, options.compile))
         if options.gradient_checkpointing:
             stack.enter_context(recomputing(module))
         if options.compile:

@@ -31,7 +31,7 @@ class Teach(Step, TrainOptions):
     """
 
     kind: ClassVar[str] = "Model"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     together: ClassVar[bool] = True
 
     corpus: CorpusRef = Field(description="the corpus to learn, a `prepare` step")

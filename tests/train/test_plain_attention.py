@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from compress.distill.distillation import quick_attention
+from compress.train.bodies import quick_attention
 from compress.train.plain_attention import LANES, NAME, plain_attention
 from tests.models import tiny, tiny_gpt2
 
