@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from compress.anatomy.base import anatomy_of
 from compress.core.artifact import MANIFEST, ArtifactWriter, read_manifest
 from compress.core.environment import environment
-from compress.core.errors import InputError
+from compress.core.errors import InputError, JobError
 from compress.core.hashing import digest
 from compress.core.options import Choice
 from compress.core.reporter import Reporter
@@ -25,13 +27,15 @@ from compress.signals.ranks import Ranks
 from compress.signals.shards import bytes_there, need_room, note_of
 from compress.signals.store import Facts, Signals, complete
 from compress.tasks.base import TASKS, Task
-from compress.tasks.features import collator, encode_rows
+from compress.tasks.features import collator, encode_rows, lengths
 from compress.train.batches import Feature
 from compress.train.facts import positions
 from compress.train.folder import Loaded, load_model
+from compress.train.options import Device, Precision
 from compress.train.place import resolve_device, resolve_precision
 
 COMPLETING = 3600.0  # seconds that the others wait for the index and the hashes of a large artifact
+LEAST_LENGTH = 8  # tokens: below that nothing is left of a text between its special tokens
 CHUNK = 1024  # rows that are read and encoded at a time
 DEFAULT_SPLITS = ("train", "unlabeled")
 
@@ -81,6 +85,22 @@ class Labelling:
     precision: str = "auto"
     reporter: Reporter = field(default_factory=Reporter)
     ranks: Ranks = field(default_factory=Ranks.of)
+
+    def __post_init__(self) -> None:
+        """Raises InputError for options that the step's fields would refuse."""
+        if self.batch_size < 1:
+            raise InputError(f"batch_size: expected 1 or more, came {self.batch_size}")
+        if self.max_length is not None and self.max_length < LEAST_LENGTH:
+            raise InputError(f"max_length: expected {LEAST_LENGTH} tokens or more, came {self.max_length}")
+        if self.splits is not None and not self.splits:
+            raise InputError("splits: none are named; leave it out for train and unlabeled")
+        for name, value, known in (
+            ("dtype", self.dtype, get_args(Dtype)),
+            ("device", self.device, get_args(Device)),
+            ("precision", self.precision, get_args(Precision)),
+        ):
+            if value not in known:
+                raise InputError(f"{name}: expected {', '.join(known)}, came {value!r}")
 
     def run(self, work: Path, out: Path | None) -> dict[str, Any]:
         """Make this process's shards in `work`; with `out`, wait for those of the others and put all of them there.
@@ -132,7 +152,7 @@ class Labelling:
     def _make(self, given: Given, splits: Sequence[str]) -> tuple[Form, list[str]]:
         rows, collate = given.rows, collator(given.rows.task, given.rows.tokenizer.pad_token_id)
         sample = list(itertools.islice(rows.features(splits[0]), CHUNK))
-        form = probe(given.look, collate, sample, given.kept)
+        form = probe(given.look, collate, sample, given.kept, rows.task.fill)
         self._check_room(given.work, form, sample, splits)
         maker = Maker(
             given.work, given.origin, given.kept, given.look, collate, form, self.batch_size, self.ranks, self.reporter,
@@ -144,7 +164,9 @@ class Labelling:
         return form, names
 
     def _splits(self) -> list[str]:
-        asked = self.splits or [split for split in DEFAULT_SPLITS if self.corpus.has(split)]
+        asked = (
+            self.splits if self.splits is not None else [split for split in DEFAULT_SPLITS if self.corpus.has(split)]
+        )
         for split in asked:
             if not self.corpus.has(split):
                 raise InputError(
@@ -170,7 +192,7 @@ class Labelling:
 
     def _origin(self, task: Task, loaded: Loaded) -> Origin:
         most = positions(loaded.model)
-        max_length = self.max_length or loaded.max_length
+        max_length = loaded.max_length if self.max_length is None else self.max_length
         if max_length > most:
             raise InputError(f"max_length: {self.teacher} reads at most {most} tokens; set it to {most} or less")
         precision = resolve_precision(self.precision, resolve_device(self.device))
@@ -179,7 +201,7 @@ class Labelling:
     def _check_room(self, shards: Path, form: Form, sample: Sequence[Feature], splits: Sequence[str]) -> None:
         """Raises JobError before anything is spent when the disk cannot hold what is coming."""
         rows = sum(self.corpus.rows[split] for split in splits)
-        tokens = rows * sum(len(row["input_ids"]) for row in sample) / len(sample)
+        tokens = rows * sum(lengths(sample)) / len(sample)
         need_room(shards, max(0.0, form.bytes_of(rows, tokens) - bytes_there(shards)))
 
 
@@ -195,10 +217,17 @@ def label(corpus: str | Path | Corpus, teacher: str | Path, out: str | Path, **o
     opened = corpus if isinstance(corpus, Corpus) else Corpus.open(corpus)
     labelling = Labelling(opened, str(teacher), **options)
     work, key = out.parent / f".work-{out.name}", labelling.key()
-    if not _finished(out, key) and labelling.ranks.rank:
-        labelling.run(work, None)
-        labelling.ranks.wait(work, lambda: _finished(out, key), f"the artifact {out}", COMPLETING)
-    elif not _finished(out, key):
+    ranks, began, before = labelling.ranks, time.time(), _finished(out, key)
+    if ranks.rank:
+        if not before:
+            labelling.run(work, None)
+
+        def there() -> bool:
+            ranks.arrive(work)
+            return _finished(out, key)
+
+        ranks.wait(work, there, f"the artifact {out}", COMPLETING)
+    elif not before:
         writer = ArtifactWriter(out)
         try:
             about = labelling.run(work, writer.open())
@@ -206,9 +235,24 @@ def label(corpus: str | Path | Corpus, teacher: str | Path, out: str | Path, **o
             writer.commit({**manifest, "environment": environment()})
         finally:
             writer.abandon()
-    if not labelling.ranks.rank:
-        shutil.rmtree(work, ignore_errors=True)
+    if not ranks.rank and work.is_dir():
+        _clear(work, labelling, None if before else began)
     return Signals.open(out)
+
+
+def _clear(work: Path, labelling: Labelling, began: float | None) -> None:
+    """Remove the shards beside a whole artifact. began: of this job, when its other processes may still read them."""
+    if began is not None:
+        try:
+            labelling.ranks.wait(work, lambda: labelling.ranks.all_arrived(work, began), "the other processes")
+        except JobError as error:
+            labelling.reporter.warn(f"{work} is left where it is, the artifact is whole: {error}")
+            return
+    gone = work.with_name(
+        f"{work.name}.gone"
+    )  # in one stroke: a process that looks in meanwhile would stop it half-way
+    os.replace(work, gone)
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def _finished(out: Path, key: str) -> bool:

@@ -72,5 +72,8 @@ class Crew:
         """The leader's value, in every process. Waits until the leader gives it."""
         return value
 
+    def meet(self) -> None:
+        """Wait until every process is here."""
+
     def leave(self) -> None:
         """End the connection; nothing can be exchanged afterwards."""

@@ -189,7 +189,7 @@ class Distillation:
         collate = self.collate if other is None else collator(self._asked, other.theirs.pad_token_id)
         setting = Setting(
             self._heard, collate, told.origin, self.options.epochs, self.options.batch_size, self.device, cache, work,
-            self.reporter,
+            self.reporter, self._asked.fill,
         )  # fmt: skip
         return ThriftyTeacher(live, mode, setting)
 

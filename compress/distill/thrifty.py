@@ -28,6 +28,7 @@ from compress.signals.maker import Look, Maker, identity_of, probe
 from compress.signals.origin import Origin
 from compress.signals.ranks import Ranks
 from compress.signals.store import Facts, Signals, open_shards
+from compress.tasks.features import lengths
 from compress.train.batches import Batch, Collate, Feature, draws
 from compress.train.group import join
 from compress.train.place import arithmetic, keep_freed_memory
@@ -45,6 +46,7 @@ class Setting:
     """What the decision depends on. features: rows that will be trained on, `epochs` times.
 
     cache: folder that runs share; shards stay there. work: folder of this step, which outlives an interruption.
+    fill: the task's.
     """
 
     features: Sequence[Feature]
@@ -56,6 +58,7 @@ class Setting:
     cache: Path
     work: Path
     reporter: Reporter
+    fill: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ class ThriftyTeacher(Teacher):
 
     def _maker(self, kept: Kept) -> Maker:
         setting, look = self.setting, self._look
-        form = probe(look, setting.collate, setting.features, kept)
+        form = probe(look, setting.collate, setting.features, kept, setting.fill)
         folder = setting.cache / f"signals-{identity_of(setting.origin, kept)[:32]}"
         return Maker(
             folder, setting.origin, kept, look, setting.collate, form, setting.batch_size, Ranks.of(),
@@ -235,7 +238,7 @@ def estimate(lacking: tuple[int, int], maker: Maker, pace: float, setting: Setti
     total = len(setting.features)
     rows, tokens = lacking
     writes = maker.form.bytes_of(rows, tokens)
-    read = maker.form.bytes_of(total, sum(len(row["input_ids"]) for row in setting.features)) * setting.epochs
+    read = maker.form.bytes_of(total, sum(lengths(setting.features))) * setting.epochs
     live = setting.epochs * total * pace
     stored = rows * pace + (writes + read) / DISK + setting.epochs * total * FIND
     setting.cache.mkdir(parents=True, exist_ok=True)

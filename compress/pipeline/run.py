@@ -64,6 +64,7 @@ def run(recipe: Recipe, out: Path | None = None, reporter: Reporter | None = Non
                     crew.told(False)
             elif crew.told(False):
                 _help(planned, store, recipe)
+                crew.meet()
             if planned.name == until:
                 break
     crew.leave()
@@ -104,6 +105,8 @@ def _run_step(planned: Planned, store: Store, recipe: Recipe, reporter: Reporter
         raise _placed(JobError(f"{error}; {store.root} holds what was finished"), planned, recipe) from error
     finally:
         writer.abandon()  # nothing is left there after a commit
+    if shared:
+        crew.meet()  # the others may still be reading what lies in the step's work folder
     store.finish(planned.name, planned.key)
     return shared
 

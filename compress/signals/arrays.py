@@ -32,7 +32,8 @@ class Form:
     """The arrays of a store: name to shape of one entry, and which of them have an entry for each token.
 
     outputs: the head's outputs, 0 without logits. tokens_last: logits are `[b, c, s]`, scores of tokens; fill: what
-    they are where padding is. row_bytes, token_bytes: of one row, and of one token. scores_lack: as the trace has it.
+    they are where padding is, for a softmax over tokens sees it there too. row_bytes, token_bytes: of one row, and of
+    one token. scores_lack: as the trace has it.
     """
 
     shapes: dict[str, list[int]]
@@ -52,8 +53,11 @@ class Form:
 ROW_OVERHEAD = 48  # key and offset in the shard, key and place in the index
 
 
-def form_of(trace: Trace, kept: Kept) -> Form:
-    """The form of arrays, from a trace of any batch. Raises InputError for the largest of logits over tokens."""
+def form_of(trace: Trace, kept: Kept, fill: float = 0.0) -> Form:
+    """The form of arrays, from a trace of any batch. Raises InputError for the largest of logits over tokens.
+
+    fill: the task's, of scores of tokens. (No trace tells it surely: a batch may have no padding.)
+    """
     last = trace.logits is not None and tokens_last(trace.logits, trace.mask)
     if last and kept.top is not None:
         raise InputError("keep: this task's outputs are scores of tokens, all of which are kept; leave `top` out")
@@ -67,18 +71,14 @@ def form_of(trace: Trace, kept: Kept) -> Form:
     shapes = {name: list(values.shape[1:]) for name, (values, _) in found.items()}
     logits = padded(trace, kept.wanted).get("logits")
     outputs = 0 if logits is None else logits.shape[-1]
-    return Form(shapes, sorted(by_token), outputs, last, _fill(trace, logits, last), size(False), size(True),
-                trace.scores_lack)  # fmt: skip
+    return Form(
+        shapes, sorted(by_token), outputs, last, fill if last else 0.0, size(False), size(True), trace.scores_lack
+    )
 
 
 def tokens_last(logits: Tensor, mask: Tensor) -> bool:
     """Whether logits are scores of tokens `[b, c, s]`, not scores of classes."""
     return logits.dim() == 3 and logits.shape[1] != mask.shape[1]
-
-
-def _fill(trace: Trace, logits: Tensor | None, last: bool) -> float:
-    """What scores of tokens are where padding is: a softmax over tokens must see it there too."""
-    return float(logits[~trace.mask].max()) if logits is not None and last and not bool(trace.mask.all()) else 0.0
 
 
 def padded(trace: Trace, wanted: Wanted) -> dict[str, Tensor]:
@@ -114,20 +114,21 @@ def flat(trace: Trace, kept: Kept) -> dict[str, tuple[Tensor, bool]]:
         each = name.partition(".")[0] in ("hidden", *HEADED) or (mixed and name.partition(".")[0] in ("logits", "top"))
         values = state.flatten(0, 1).index_select(0, real) if each else state
         kind = TORCH[kept.dtype] if name.partition(".")[0] in ("hidden", *HEADED) else torch.float32
-        values = values if name == "top.index" else _cast(values, kind, name)
+        values = values if name == "top.index" else _cast(values, kind, name, kept.dtype)
         found[name] = (values.cpu().contiguous(), each)
     return found
 
 
-def _cast(values: Tensor, kind: torch.dtype, name: str) -> Tensor:
+def _cast(values: Tensor, kind: torch.dtype, name: str, called: str) -> Tensor:
     cast = values.to(kind)
     if _finite(cast):
         return cast
     if not _finite(values):
         raise JobError(f"the teacher gives NaN or infinite {name}; its weights or its arithmetic are damaged")
+    wider = "`dtype: bf16` or fp32" if kind is torch.float16 else "`dtype: fp32`"
     raise BeyondFormatError(
-        f"{name} of the teacher reaches {float(values.abs().max()):.3g}, more than fp16 holds; "
-        f"label with `dtype: bf16` or fp32, or train with `teacher_mode: live`"
+        f"{name} of the teacher reaches {float(values.abs().max()):.3g}, more than {called} holds; "
+        f"label with {wider}, or train with `teacher_mode: live`"
     )
 
 

@@ -10,7 +10,7 @@ PER_BATCH = {"cpu": 256, "cuda": 4096}
 
 
 def batch_sizes(lengths: Sequence[int], largest: int, per_batch: int) -> list[int]:
-    """Sizes of the batches that `lengths` (tokens of each row, descending) are cut into.
+    """Sizes of the batches that `lengths` (tokens of each row, descending) are cut into; `largest` is at least 1.
 
     A batch costs its rows times its longest row, and `per_batch` tokens. Batches of one size waste a quarter where
     few rows differ much in length, as those of a shard of hidden states do. All sizes are powers of two, at most
@@ -18,7 +18,7 @@ def batch_sizes(lengths: Sequence[int], largest: int, per_batch: int) -> list[in
     have met, and with any number of rows, or a rest of any length, there would be new shapes in every shard, and
     memory that grows with the corpus. The rows before that rest are cut so that they cost least in all.
     """
-    sizes = [1 << power for power in range(largest.bit_length())]
+    sizes = [1 << power for power in range(max(1, min(largest, len(lengths)).bit_length()))]
     rest = len(lengths) % sizes[-1]
     count = len(lengths) - rest
     cost, taken = [0] * (count + 1), [0] * count  # of the rows from each place on, and the size that begins there

@@ -27,7 +27,7 @@ from compress.train.answering import answering
 from compress.train.batches import Batch, Collate, Feature, draws
 from compress.train.place import arithmetic, hand_back_memory
 
-FORMAT = 2
+FORMAT = 3
 Look = Callable[[Batch], Trace]
 
 
@@ -109,8 +109,8 @@ def identity_of(origin: Origin, kept: Kept) -> str:
     return digest({"format": FORMAT, "origin": origin.as_json(), "kept": kept.as_json()})
 
 
-def probe(look: Look, collate: Collate, features: Sequence[Feature], kept: Kept) -> Form:
-    """The form of the arrays, from the shortest and the longest row, so that there is padding.
+def probe(look: Look, collate: Collate, features: Sequence[Feature], kept: Kept, fill: float = 0.0) -> Form:
+    """The form of the arrays, from the shortest and the longest row. fill: the task's.
 
     Raises InputError when there are no rows, and for a task that draws its inputs anew each time.
     """
@@ -122,7 +122,7 @@ def probe(look: Look, collate: Collate, features: Sequence[Feature], kept: Kept)
             "label a corpus of another task (its `unlabeled` split, say), or use `teacher_mode: live`"
         )
     ends = [choose(features, key=lambda row: len(row["input_ids"])) for choose in (min, max)]
-    return form_of(look(collate(ends, torch.Generator().manual_seed(0))), kept)
+    return form_of(look(collate(ends, torch.Generator().manual_seed(0))), kept, fill)
 
 
 @contextmanager

@@ -41,6 +41,18 @@ class Ranks:
         if self.world > 1:
             (folder / f".alive-{self.rank}").touch()
 
+    def arrive(self, folder: Path) -> None:
+        """Say that this process needs nothing more of the folder."""
+        try:
+            (folder / f".arrived-{self.rank}").touch()
+        except OSError:
+            return  # the first process has cleared the folder away: all had arrived before
+
+    def all_arrived(self, folder: Path, since: float) -> bool:
+        """Whether every other process has said so after `since`: what an earlier job left does not count."""
+        others = (folder / f".arrived-{rank}" for rank in range(self.world) if rank != self.rank)
+        return all(_touched(path) >= since for path in others)
+
     def wait(self, folder: Path, done: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
         """Wait for what another process makes. Raises JobError when nobody has shown a sign of life for `patience`."""
         began = time.time()

@@ -29,10 +29,12 @@ from compress.core.hashing import digest, file_sha256
 from compress.signals.arrays import Form
 from compress.signals.batch_sizes import PER_BATCH, batch_sizes
 from compress.signals.content import Keys, batch_keys
+from compress.tasks.features import lengths
 from compress.train.batches import Batch, Collate, Feature
 
 SUFFIX = ".safetensors"
 ROWS, TOKENS, BYTES = 8192, 1 << 20, 32 << 20  # a shard ends at the first of these: one is in memory at a time
+COUNTS = ("rows", "tokens", "bytes")  # of a shard, in its note
 SPARE = 64 << 20  # bytes that are left free on a disk
 Batched = tuple[list[list[int]], list[Batch], list[Keys]]  # places of rows, the batches of them, their keys
 Cut = Callable[[list[int], list[Feature]], Batched]
@@ -70,7 +72,7 @@ def parts(
     first, tokens = 0, 0
     for number, feature in enumerate(features):
         held.append(feature)
-        tokens += len(feature["input_ids"])
+        tokens += lengths([feature])[0]
         if len(held) >= ROWS or tokens >= TOKENS or form.bytes_of(len(held), tokens) >= BYTES:
             yield _part(held, first, cut)
             held, tokens, first = [], 0, number + 1
@@ -79,7 +81,7 @@ def parts(
 
 
 def _part(features: list[Feature], first: int, cut: Cut) -> Part:
-    order = sorted(range(len(features)), key=lambda row: (-len(features[row]["input_ids"]), row))
+    order = sorted(range(len(features)), key=lambda row: (-_longest(features[row]), row))
     groups, batches, keys = cut(order, features)
     seen: set[tuple[int, ...]] = set()
     new = [_first_times(own, seen) for own in keys]
@@ -100,16 +102,20 @@ def _part(features: list[Feature], first: int, cut: Cut) -> Part:
 
 
 def _batched(order: list[int], features: list[Feature], *, collate: Collate, largest: int, per_batch: int) -> Batched:
-    """Rows in this order, longest first, as batches of at most `largest`, with the keys of each.
+    """Features in this order, longest first, as batches of at most `largest`, with the keys of each.
 
-    (Of pairs that are two rows, repeated texts still leave batches of any size.)
+    A pair that is embedded apart is two rows of its batch, and repeated texts among them leave batches of any size.
     """
     groups, start = [], 0
-    for size in batch_sizes([len(features[row]["input_ids"]) for row in order], largest, per_batch):
+    for size in batch_sizes([_longest(features[row]) for row in order], largest, per_batch):
         groups.append(order[start : start + size])
         start += size
     batches = [collate([features[row] for row in group], torch.Generator().manual_seed(0)) for group in groups]
     return groups, batches, [batch_keys(batch) for batch in batches]
+
+
+def _longest(feature: Feature) -> int:
+    return max(len(feature["input_ids"]), len(feature.get("second") or ()))
 
 
 def _first_times(keys: Keys, seen: set[tuple[int, ...]]) -> list[bool]:
@@ -131,31 +137,40 @@ def write_shard(folder: Path, name: str, part: Part, batches: list[dict[str, tup
     arrays |= {"row.keys": torch.from_numpy(part.keys.view(np.int64)), "row.offsets": offsets}
     size = sum(values.nbytes for values in arrays.values())
     need_room(folder, size)
-    beside = folder / f".{name}-{os.getpid()}{SUFFIX}"
+    beside, notes = folder / f".{name}-{os.getpid()}{SUFFIX}", folder / f".{name}-{os.getpid()}.json"
     try:
         save_file(arrays, beside)
         sync(beside)
         note = {"sha256": file_sha256(beside), "bytes": beside.stat().st_size, "rows": len(part.lengths)}
         os.replace(beside, folder / f"{name}{SUFFIX}")
-        write_json(folder / f".{name}-{os.getpid()}.json", {**note, "tokens": int(offsets[-1])})
-        os.replace(folder / f".{name}-{os.getpid()}.json", folder / f"{name}.json")
+        write_json(notes, {**note, "tokens": int(offsets[-1])})
+        os.replace(notes, folder / f"{name}.json")
         sync(folder)
     except (OSError, SafetensorError) as error:  # safetensors hides an OSError in its own
-        raise JobError(
-            f"{folder}: the signals could not be written ({error}); make room and run again, whole shards are kept"
-        ) from error
+        raise unwritten(folder, error) from error
     finally:
         beside.unlink(missing_ok=True)
+        notes.unlink(missing_ok=True)
+
+
+def unwritten(folder: Path, error: Exception) -> JobError:
+    """What to say when the disk refuses."""
+    return JobError(
+        f"{folder}: the signals could not be written ({error}); make room and run again, whole shards are kept"
+    )
 
 
 def note_of(folder: Path, name: str) -> dict[str, Any] | None:
     """What was noted of a shard when it was whole, or None while it is not."""
     try:
-        note: dict[str, Any] = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        note = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
         size = (folder / f"{name}{SUFFIX}").stat().st_size
     except (OSError, ValueError):
         return None
-    return note if size == note.get("bytes") else None
+    if not isinstance(note, dict) or not isinstance(note.get("sha256"), str):
+        return None
+    counted = all(type(note.get(count)) is int for count in COUNTS)
+    return note if counted and size == note["bytes"] else None
 
 
 def bytes_there(folder: Path) -> int:
@@ -165,8 +180,11 @@ def bytes_there(folder: Path) -> int:
 
 
 def is_whole(folder: Path, note: Mapping[str, Any], name: str) -> bool:
-    """Whether a shard's hash is the noted one."""
-    return file_sha256(folder / f"{name}{SUFFIX}") == str(note["sha256"])
+    """Whether a shard is there (another process may have dropped it) and its hash is the noted one."""
+    try:
+        return file_sha256(folder / f"{name}{SUFFIX}") == str(note["sha256"])
+    except OSError:
+        return False
 
 
 def drop(folder: Path, name: str) -> None:
@@ -188,4 +206,4 @@ def need_room(folder: Path, size: float) -> None:
 def totals(notes: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """Rows, tokens and bytes over the notes of shards."""
     held = list(notes)
-    return {name: sum(int(note[name]) for note in held) for name in ("rows", "tokens", "bytes")}
+    return {name: sum(int(note[name]) for note in held) for name in COUNTS}

@@ -17,19 +17,19 @@ from torch import Tensor
 
 from compress.core.artifact import read_manifest, verify, write_json
 from compress.core.errors import InputError
-from compress.core.hashing import digest
+from compress.core.hashing import digest, file_sha256
 from compress.signals.arrays import TOP, Form, expanded
 from compress.signals.content import Keys
 from compress.signals.index import PAGES, Index, write_index
 from compress.signals.keep import Kept
 from compress.signals.mapped import REMEDY, Mapped, tensor
 from compress.signals.origin import Origin
-from compress.signals.shards import SUFFIX, note_of, totals
+from compress.signals.shards import SUFFIX, note_of, totals, unwritten
 
 INDEX = "index.safetensors"
 SHARDS = "shards.json"
 OPEN = 1024  # shards mapped at a time
-TOUCHED = 8 << 20  # bytes of mapped pages after which they are handed back
+TOUCHED = 8 << 20  # bytes of mapped pages after which the files that they are of hand theirs back
 PAGE = 1 << 16  # the kernel maps a few pages around each one that is touched
 
 
@@ -70,6 +70,7 @@ class Signals:
         self._index = Index(index)
         self._open: OrderedDict[int, Mapped] = OrderedDict()
         self._touched = 0
+        self._warm: set[Mapped] = set()
 
     @classmethod
     def open(cls, folder: str | Path, *, hashed: bool = True) -> Signals:
@@ -91,6 +92,7 @@ class Signals:
 
     def find(self, keys: Keys) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Places `[n, 2]` of rows, -1 for those that are not there."""
+        self._warm.add(self._index.mapped)
         self._account(len(keys) * PAGES * PAGE)
         places = self._index.find(keys)
         for (shard, row), key in zip(places.tolist(), keys, strict=True):
@@ -141,6 +143,7 @@ class Signals:
     def _shard(self, number: int) -> Mapped:
         held = self._open.pop(number, None) or Mapped(self.folder / f"{self.names[number]}{SUFFIX}")
         self._open[number] = held
+        self._warm.add(held)
         if len(self._open) > OPEN:
             self._open.popitem(last=False)
         return held
@@ -150,8 +153,8 @@ class Signals:
         self._touched += size
         if self._touched > TOUCHED:
             self._touched = 0
-            for mapped in (self._index.mapped, *self._open.values()):
-                mapped.release()
+            while self._warm:
+                self._warm.pop().release()
 
 
 def read_names(folder: Path) -> list[str]:
@@ -166,25 +169,37 @@ def read_names(folder: Path) -> list[str]:
 def complete(work: Path, names: Sequence[str], out: Path) -> dict[str, int]:
     """Put whole shards of `work` into an artifact's folder, with index and list; rows, tokens and bytes of them.
 
-    Files are linked where the disk allows it: a kill before the artifact is whole must not cost the shards.
+    Files are linked where the disk allows it: a kill before the artifact is whole must not cost the shards. Raises
+    JobError when the disk is full.
     """
     names = list(dict.fromkeys(names))
-    for name in names:
-        try:
-            os.link(work / f"{name}{SUFFIX}", out / f"{name}{SUFFIX}")
-        except OSError:
-            shutil.copy2(work / f"{name}{SUFFIX}", out / f"{name}{SUFFIX}")
-    write_index(out, names, out / INDEX)
-    write_json(out / SHARDS, {"shards": names})
+    try:
+        for name in names:
+            try:
+                os.link(work / f"{name}{SUFFIX}", out / f"{name}{SUFFIX}")
+            except OSError:
+                shutil.copy2(work / f"{name}{SUFFIX}", out / f"{name}{SUFFIX}")
+        write_index(out, names, out / INDEX)
+        write_json(out / SHARDS, {"shards": names})
+    except OSError as error:
+        raise unwritten(out, error) from error
     return totals(note for name in names if (note := note_of(work, name)) is not None)
 
 
 def open_shards(folder: Path, names: Sequence[str], facts: Facts) -> Signals:
-    """A store over shards of a shared folder, whose index is made once for the same rows."""
+    """A store over shards of a shared folder, whose index is made once for the same rows, and again when damaged."""
     names = list(dict.fromkeys(names))
     index = folder / f"index-{digest(names)[:32]}{SUFFIX}"
-    if not index.is_file():
+    noted = index.with_suffix(".sha256")
+    try:
+        whole = file_sha256(index) == noted.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        whole = False
+    if not whole:
         write_index(folder, names, index)
+        beside = noted.with_name(f".{noted.name}-{os.getpid()}")
+        beside.write_text(file_sha256(index), encoding="utf-8")
+        os.replace(beside, noted)
     return Signals(folder, names, index, facts)
 
 

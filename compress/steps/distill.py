@@ -58,7 +58,7 @@ class Distill(Step, TrainOptions):
 
     kind: ClassVar[str] = "Model"
     together: ClassVar[bool] = True
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
 
     corpus: CorpusRef = Field(description="the corpus to train on, a `prepare` step")
     teacher: ModelSource | None = Field(

@@ -32,6 +32,7 @@ class Answer(Task):
     auto_class: ClassVar[str] = "AutoModelForQuestionAnswering"
     output: ClassVar[str] = "span"
     token_level: ClassVar[bool] = True
+    fill: ClassVar[float] = FILL
     metric: ClassVar[str] = "f1"
 
     question: str = Field("question", description="column of the question")

@@ -23,13 +23,15 @@ class Task(Options):
     auto_class: the transformers Auto class of its head. output: what the head's logits are, `"classes"` (a
     distribution over labels), `"labels"` (each label by itself), `"value"` (regression), `"span"` (a distribution over
     tokens), `"vector"` (an embedding) or `"vocabulary"`; token_level: outputs belong to tokens.
-    metric: the name of the main metric, larger is better. A corpus holds normalised columns (`columns`), whatever
+    metric: the name of the main metric, larger is better. fill: what scores of tokens are where no token may be chosen,
+    padding too. A corpus holds normalised columns (`columns`), whatever
     the source called them.
     """
 
     auto_class: ClassVar[str]
     output: ClassVar[str]
     token_level: ClassVar[bool] = False
+    fill: ClassVar[float] = 0.0
     metric: ClassVar[str]
     labelled: ClassVar[bool] = True
 

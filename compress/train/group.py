@@ -87,10 +87,14 @@ class Group(Crew):
         texts = [bytes(part.tolist()).rstrip(b"\0").decode(errors="replace") for part in self.gathered(held)]
         return next((found for found in texts if found), "")
 
+    def meet(self) -> None:
+        """Wait until every process is here."""
+        self.total([0.0])
+
     def leave(self) -> None:
         """Wait for the others and close the connection."""
         if self.world > 1 and dist.is_initialized():
-            self.total([0.0])  # the leader's last word must have been read before its end of the line is closed
+            self.meet()  # the leader's last word must have been read before its end of the line is closed
             dist.destroy_process_group()
 
 

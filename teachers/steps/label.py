@@ -14,7 +14,7 @@ from compress.corpora.corpus import Corpus
 from compress.signals.keep import Dtype, Keep
 from compress.steps.base import STEPS, Context, Step
 from compress.train.options import Device, Precision
-from teachers.signals import Labelling
+from teachers.signals import LEAST_LENGTH, Labelling
 
 
 @STEPS.register("label")
@@ -29,7 +29,7 @@ class Label(Step):
     """
 
     kind: ClassVar[str] = "Signals"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     together: ClassVar[bool] = True
     seeded: ClassVar[bool] = False
 
@@ -43,9 +43,11 @@ class Label(Step):
     splits: list[Literal["train", "dev", "test", "unlabeled"]] | None = Field(
         None, min_length=1, description="splits to label; null: train and, when there is one, unlabeled"
     )
-    max_length: int | None = Field(None, ge=8, le=8192, description="longest input in tokens; null: the teacher's")
+    max_length: int | None = Field(
+        None, ge=LEAST_LENGTH, le=8192, description="longest input in tokens; null: the teacher's"
+    )
     dtype: Dtype = Field("fp16", description="number format of hidden states, queries, keys and values")
-    batch_size: int = aside(64, "rows per forward pass", ge=1)
+    batch_size: int = aside(64, "rows per forward pass, at most; the nearest power of two below is taken", ge=1)
     device: Device = Field("auto", description="where the teacher runs; auto is CUDA when there is one")
     precision: Precision = Field("auto", description="arithmetic of the teacher; auto as in training")
 

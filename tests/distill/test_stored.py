@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -169,14 +169,19 @@ def test_an_objective_gives_the_same_terms_from_the_store(tmp_path: Path) -> Non
 class Spans(Classify):
     """Scores of tokens `[b, 2, s]`, as extractive answering has them, with a large negative number at padding."""
 
+    fill: ClassVar[float] = -1e4
+
     def read(self, outputs: Any, batch: Mapping[str, Tensor]) -> Tensor:
         """Two numbers of each token's state."""
         raw = outputs.hidden_states[-1][..., :2].transpose(1, 2)
-        return raw.masked_fill(batch["attention_mask"][:, None, :] == 0, -1e4)
+        return raw.masked_fill(batch["attention_mask"][:, None, :] == 0, self.fill)
 
 
-def test_scores_of_tokens_keep_their_shape_and_their_filling(tmp_path: Path) -> None:
-    """A softmax over tokens that sees zeros where padding is gives every short text another distribution."""
+@pytest.mark.parametrize("seen", [slice(None), slice(2, 3)])
+def test_scores_of_tokens_keep_their_shape_and_their_filling(seen: slice, tmp_path: Path) -> None:
+    """A softmax over tokens that sees zeros where padding is gives every short text another distribution, also when no
+    row that decided the form was padded.
+    """
     features, task = rows(12), Spans()
     model = tiny("bert", layers=2)
     model.config.output_hidden_states = True
@@ -185,7 +190,7 @@ def test_scores_of_tokens_keep_their_shape_and_their_filling(tmp_path: Path) -> 
     with looking(
         model, kept.wanted, read=task.read, pool=task.pool, device=device, precision="fp32", longest=64
     ) as look:
-        form = probe(look, COLLATE, features, kept)
+        form = probe(look, COLLATE, features[seen], kept, task.fill)
         maker = Maker(tmp_path, origin(), kept, look, COLLATE, form, 5)
         names = maker.make(features, 12, "rows")
         batch = batch_of([features[7], features[2], features[11]])

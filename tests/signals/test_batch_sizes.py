@@ -42,7 +42,7 @@ def test_no_cut_is_cheaper(largest: int, per_batch: int, count: int) -> None:
     sizes = batch_sizes(lengths, largest, per_batch)
     assert sum(sizes) == count
     assert all(size <= largest and size & (size - 1) == 0 for size in sizes)
-    full = count - count % max(power for power in (1, 8, 32) if power <= largest)
+    full = count - count % max(power for power in (1, 2, 4, 8, 16, 32) if power <= max(1, min(largest, count)))
     head = sizes[: next(number for number in range(len(sizes) + 1) if sum(sizes[:number]) == full)]
     assert cost(lengths, head, per_batch) == cheapest(lengths[:full], largest, per_batch)
 
@@ -60,3 +60,4 @@ def test_equal_rows_fill_their_batches() -> None:
 def test_a_long_row_does_not_stretch_the_others() -> None:
     """A batch as long as its longest row: 31 rows of 10 tokens at 500 cost fifty times their work."""
     assert batch_sizes([500, *[10] * 32], 32, 64)[0] == 1
+    assert batch_sizes([500, *[10] * 62], 64, 64)[0] == 1

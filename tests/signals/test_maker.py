@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from compress.core.errors import InputError, JobError
 from compress.core.trace import Trace
 from compress.signals import shards
+from compress.signals.arrays import flat
 from compress.signals.keep import Keep
 from compress.signals.maker import Maker, probe
 from compress.signals.ranks import Ranks
 from compress.tasks.features import collator
 from compress.tasks.mask import Mask
 from compress.train.batches import Batch
-from tests.signals.made import COLLATE, look_of, maker_of, rows
+from tests.signals.made import COLLATE, batch_of, look_of, maker_of, rows
 
 KEPT = Keep(hidden=[1]).of(2, "fp16")
 
@@ -96,6 +99,63 @@ def test_a_damaged_shard_is_made_again(tmp_path: Path) -> None:
         path.write_bytes(bytes(content))
         maker.make(features, 20, "rows")
     assert contents(tmp_path) == before
+
+
+@pytest.mark.usefixtures("small_shards")
+@pytest.mark.parametrize("note", ["[]", "null", "5", '{"bytes": 1}', '{"rows": 5, "tokens": 9, "sha": "", "bytes": 0}'])
+def test_a_damaged_note_costs_its_shard(note: str, tmp_path: Path) -> None:
+    """A note that is JSON and not what was written must not end a job with a traceback."""
+    features = rows(20)
+    with look_of(KEPT) as look:
+        maker = maker_of(tmp_path, look, KEPT, features)
+        names = maker.make(features, 20, "rows")
+        before = contents(tmp_path)
+        (tmp_path / f"{names[1]}.json").write_text(note, encoding="utf-8")
+        assert shards.note_of(tmp_path, names[1]) is None and shards.bytes_there(tmp_path) > 0
+        maker.make(features, 20, "rows")
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_a_shard_that_goes_while_it_is_hashed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process that found the same shard damaged drops it at any moment."""
+    features = rows(20)
+    with look_of(KEPT) as look:
+        maker = maker_of(tmp_path, look, KEPT, features)
+        maker.make(features, 20, "rows")
+        before = contents(tmp_path)
+        real = shards.file_sha256
+
+        def dropping(path: Path) -> str:
+            if not path.name.startswith("."):
+                shards.drop(path.parent, path.stem)
+            return real(path)
+
+        monkeypatch.setattr(shards, "file_sha256", dropping)
+        maker.make(features, 20, "rows")
+    assert contents(tmp_path) == before
+
+
+def test_lengths_and_device_decide_the_batches(tmp_path: Path) -> None:
+    """A cut that sees no lengths pads as before; one for a CPU on a GPU asks for hundreds of small batches."""
+    draw = rows(64)
+    features = [*draw, {**draw[0], "input_ids": draw[0]["input_ids"] * 10}]
+    with look_of(KEPT) as look:
+        maker = maker_of(tmp_path, look, KEPT, draw)
+    sizes = {}
+    for device in ("cpu", "cuda"):
+        (part,) = replace(maker, batch_size=64, device=device)._parts(features)
+        sizes[device] = [len(batch["input_ids"]) for batch in part.batches]
+    assert sizes["cpu"][0] < sizes["cuda"][0] == 64
+
+
+@pytest.mark.parametrize("values", [[0.0, float("nan")], [float("inf"), 0.0], [0.0, -float("inf")]])
+def test_no_damaged_number_is_stored(values: list[float]) -> None:
+    """NaN and both infinities; a check of one end only would let the other in."""
+    batch = batch_of(rows(1))
+    trace = Trace(mask=batch["attention_mask"].bool(), logits=torch.tensor([values]))
+    with pytest.raises(JobError, match="gives NaN or infinite logits"):
+        flat(trace, Keep().of(2, "fp16"))
 
 
 @pytest.mark.usefixtures("small_shards")

@@ -8,10 +8,13 @@ import pytest
 import torch
 
 from compress.core.errors import InputError, JobError
+from compress.signals import shards
 from compress.signals import store as store_module
 from compress.signals.arrays import expanded, largest
 from compress.signals.keep import Dtype, Keep
+from compress.signals.mapped import Mapped
 from compress.signals.shards import SUFFIX
+from compress.signals.store import open_shards
 from tests.models import tiny
 from tests.signals.made import EVERYTHING, batch_of, keys_of, look_of, rows, store_of
 
@@ -129,13 +132,50 @@ def test_an_index_that_points_elsewhere_is_not_believed(tmp_path: Path) -> None:
     """A flipped bit there would give a text its neighbour's signals, and nothing would say so."""
     features = rows(6)
     signals = store_of(tmp_path, features)
-    (path,) = tmp_path.glob("index-*")
+    (path,) = tmp_path.glob(f"index-*{SUFFIX}")
     content = bytearray(path.read_bytes())
     content[-4] ^= 1  # the row of the last entry
     path.write_bytes(bytes(content))
     again = type(signals)(signals.folder, signals.names, path, signals.facts)
     with pytest.raises(InputError, match="points at a wrong row"):
         again.find(keys_of(features))
+
+
+@pytest.mark.parametrize("damage", ["empty", "keys", "header", "note"])
+def test_a_damaged_index_of_a_shared_folder_is_made_again(damage: str, tmp_path: Path) -> None:
+    """Keys that no longer match find nothing: the teacher would be asked anew for every row, and nothing said so."""
+    features = rows(6)
+    signals = store_of(tmp_path, features)
+    (path,) = tmp_path.glob(f"index-*{SUFFIX}")
+    content = path.read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    spoilt = {
+        "empty": b"",
+        "keys": content[:start] + bytes(255 - one for one in content[start : start + 48]) + content[start + 48 :],
+        "header": content[:8] + content[8:start].replace(b'"high"', b'"hihh"') + content[start:],
+        "note": content,
+    }
+    path.write_bytes(spoilt[damage])
+    if damage == "note":
+        path.with_suffix(".sha256").unlink()
+    again = open_shards(tmp_path, signals.names, signals.facts)
+    assert path.read_bytes() == content and bool((again.find(keys_of(features)) >= 0).all())
+
+
+def test_pages_are_handed_back_by_the_files_that_were_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call to the kernel for each of a thousand open shards, at every batch, took longer than the reading."""
+    monkeypatch.setattr(shards, "ROWS", 5)
+    released: list[Mapped] = []
+    monkeypatch.setattr(Mapped, "release", lambda mapped: released.append(mapped))
+    features = rows(40)
+    signals = store_of(tmp_path, features)
+    assert len(signals.names) == 8
+    signals.find(keys_of(features))
+    monkeypatch.setattr(store_module, "TOUCHED", 1)
+    places = signals.find(keys_of(features[:3]))
+    released.clear()
+    signals.read(places, ["logits"])
+    assert len(set(released)) == len(released) == len(set(places[:, 0].tolist())) < 4
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from compress.tasks.batch import pad
 from compress.tasks.classify import Classify
 from compress.tasks.features import encode_rows
 from compress.train.folder import load_model
+from teachers import signals
 from teachers.signals import label
 from teachers.steps.label import Label
 from tests.teachers.helpers import Ears, corpus_of, sentences, small_checkpoint, small_corpus
@@ -139,9 +141,57 @@ def test_files_that_another_process_takes_away_meanwhile(scene: tuple[Path, Path
     for gone in (".half-1.safetensors", ".half-1.json", "dropped.safetensors", "dropped.json"):
         (work / gone).symlink_to(tmp_path / "gone")  # listed, and not there when it is asked for
     (work / "whole.safetensors").write_bytes(b"12345")
-    (work / "whole.json").write_text('{"bytes": 5, "rows": 1, "tokens": 2}', encoding="utf-8")
+    (work / "whole.json").write_text('{"bytes": 5, "rows": 1, "tokens": 2, "sha256": "x"}', encoding="utf-8")
     assert shards.bytes_there(work) == 5
     assert len(label(*scene, tmp_path / "out", **QUICK)) == 164
+
+
+def _cut_off(scene: tuple[Path, Path], out: Path) -> None:
+    """A process that is killed when every shard is there and no artifact."""
+    signals.complete = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    _process(scene, out, 0, 1, 0)
+
+
+def _late(scene: tuple[Path, Path], out: Path, rank: int) -> None:
+    """A process of two, the second of which is slow where it looks for room."""
+    real = signals.bytes_there
+
+    def slow(folder: Path) -> int:
+        time.sleep(2.0 * rank)
+        return real(folder)
+
+    signals.bytes_there = slow
+    calls = [0]
+    monitored = shards.save_file
+
+    def counting(arrays: Any, path: Path) -> None:
+        calls[0] += 1
+        monitored(arrays, path)
+
+    shards.save_file = counting
+    _process(scene, out, rank, 2, 0)
+    if rank and calls[0]:
+        raise AssertionError(f"{calls[0]} shards that were there have been made again")
+
+
+def test_the_first_process_does_not_take_the_shards_away_from_a_slow_one(
+    scene: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """A job that goes on ends quickly for the process that has nothing left to make; the other still looks at what it
+    made, and would find no folder, or make all of it again.
+    """
+    out = tmp_path / "out"
+    first = FORK.Process(target=_cut_off, args=(scene, out))
+    first.start()
+    first.join(60)
+    assert first.exitcode == -signal.SIGKILL
+    processes = [FORK.Process(target=_late, args=(scene, out, rank)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_rows_are_read_in_chunks(scene: tuple[Path, Path]) -> None:
@@ -159,6 +209,12 @@ def test_rows_are_read_in_chunks(scene: tuple[Path, Path]) -> None:
     [
         ({"splits": ["train", "nothing"]}, "has no nothing split"),
         ({"max_length": 999}, "reads at most 16 tokens"),
+        ({"max_length": 2}, "max_length: expected 8 tokens or more, came 2"),
+        ({"batch_size": 0}, "batch_size: expected 1 or more, came 0"),
+        ({"splits": []}, "splits: none are named"),
+        ({"dtype": "int8"}, "dtype: expected fp16, bf16, fp32, came 'int8'"),
+        ({"device": "gpu"}, "device: expected auto, cpu, cuda, came 'gpu'"),
+        ({"precision": "fp16"}, "precision: expected auto, fp32, bf16, came 'fp16'"),
         ({"keep": Keep(hidden=[5])}, r"keep\.hidden: the teacher has no layer 5"),
         ({"keep": Keep(top=2)}, "keeps all of them; leave `top` out"),
     ],
