@@ -7,7 +7,7 @@ task has one teacher (its seed is fixed); every seed trains four students from i
 that it is asked about (TASKS, `distill_words.py`), once for all of them. The score is the task's main metric on dev (on
 test where the data has no dev: dev is then cut from train); dev picks the best evaluation of each training and nothing
 else. Finished steps are skipped, so a broken run goes on; `--collect` only reads. Writes results/distill_quality.json,
-where a task of which OUT has nothing keeps the rows of an earlier run, with that run's machine and commit; tasks that
+where a task of which OUT has nothing keeps the rows of an earlier run, which say so; tasks that
 have never been run, or with one seed only, are claims that are not met.
 """
 
@@ -21,10 +21,10 @@ from typing import Any
 
 import yaml
 
-from benchmarks.claims import RESULTS, claim, read
+from benchmarks.claims import claim
 from benchmarks.distill_words import write_words
 from benchmarks.fan_out import add_jobs, fan_out
-from benchmarks.record import record
+from benchmarks.record import record, with_earlier
 from benchmarks.seeds import over, over_seeds
 from compress.pipeline.recipe import Recipe, parse_recipe
 from compress.pipeline.run import run
@@ -76,7 +76,7 @@ def main() -> None:
         for seed in options.seeds:
             for name in options.tasks:
                 run_recipe(name, seed, options)
-    rows = rows_of(options, RESULTS / "distill_quality.json")
+    rows = with_earlier("distill_quality", rows_of(options), "task", list(TASKS))
     for row in rows:
         print({key: value for key, value in row.items() if key != "by_seed"})
     seeds = sorted({seed for row in rows for seed in row["seeds"]})
@@ -165,13 +165,9 @@ def scores(name: str, step: str, options: argparse.Namespace) -> list[float]:
     return found
 
 
-def rows_of(options: argparse.Namespace, earlier: Path) -> list[Row]:
-    """The rows of every task: from finished runs where there are some, else as `earlier`, a results file, has them."""
-    there: list[Row] = read(earlier)["rows"] if earlier.is_file() else []
-    rows = []
-    for name in TASKS:
-        rows += table(name, options) or [row for row in there if row["task"] == name]
-    return rows
+def rows_of(options: argparse.Namespace) -> list[Row]:
+    """The rows of every task that has finished runs."""
+    return [row for name in TASKS for row in table(name, options)]
 
 
 def table(name: str, options: argparse.Namespace) -> list[Row]:
@@ -184,20 +180,9 @@ def table(name: str, options: argparse.Namespace) -> list[Row]:
         rows.append(
             {"task": name, "metric": TASKS[name]["metric"], "split": TASKS[name]["split"], "model": step,
              "score": round(statistics.mean(values), 2), "kept": round(statistics.mean(kept), 2),
-             "kept_interval": over_seeds(kept), "seeds": finished(name, options), "by_seed": values,
-             **source(name, options)}
+             "kept_interval": over_seeds(kept), "seeds": finished(name, options), "by_seed": values}
         )  # fmt: skip
     return rows
-
-
-def source(name: str, options: argparse.Namespace) -> dict[str, str]:
-    """CPU, GPU and commit of a task's first finished run."""
-    found = environment_of(name, options) or {}
-    return {
-        "cpu": found.get("cpu", ""),
-        "gpu": ", ".join(found.get("gpu") or []),
-        "commit": found.get("git_commit", ""),
-    }
 
 
 def claims(rows: list[Row]) -> list[dict[str, Any]]:
@@ -215,16 +200,12 @@ def claims(rows: list[Row]) -> list[dict[str, Any]]:
 
 
 def machine(options: argparse.Namespace) -> dict[str, Any] | None:
-    """The environment of the first finished run of the first task that has one."""
-    return next((found for name in TASKS if (found := environment_of(name, options))), None)
-
-
-def environment_of(name: str, options: argparse.Namespace) -> dict[str, Any] | None:
-    """The environment that a task's first finished run was made in."""
-    for seed in finished(name, options):
-        text = (folder(name, seed, options) / "half" / "manifest.json").read_text(encoding="utf-8")
-        found: dict[str, Any] = json.loads(text)["environment"]
-        return found
+    """The environment that the first finished run was made in."""
+    for name in TASKS:
+        for seed in finished(name, options):
+            text = (folder(name, seed, options) / "half" / "manifest.json").read_text(encoding="utf-8")
+            found: dict[str, Any] = json.loads(text)["environment"]
+            return found
     return None
 
 

@@ -14,7 +14,8 @@ d  the vocabulary cut to the corpus in three ways: rows of the embedding, and pr
 e  accuracy against measured speed-up: eight shapes, each criterion, no training; random and fisher once more with tuned
    masks. Layers keep the same numbers, so that one shape is as fast whoever chose what stays, and is timed once.
 Seeds draw the rows that criteria look at and the recovery's batches. Finished steps are skipped, so a broken run goes
-on; `--collect` only reads. Writes results/prune.json; parts that have not been run are claims that are not met.
+on; `--collect` only reads. Writes results/prune.json, where a part of which OUT has nothing keeps the rows of an
+earlier run, which say so; parts that have never been run are claims that are not met.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from benchmarks import prune_parts as parts
 from benchmarks.claims import claim
 from benchmarks.prune_curve import LINES
 from benchmarks.prune_picture import draw
-from benchmarks.record import record
+from benchmarks.record import record, with_earlier
 from benchmarks.seeds import over
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,7 +50,8 @@ def main() -> None:
     if not options.collect:
         for part in options.parts:
             parts.RUN[part](options)
-    rows = [row for part in PARTS for row in parts.ROWS[part](options)]
+    made = [row for part in PARTS for row in parts.ROWS[part](options)]
+    rows = with_earlier("prune", made, "part", PARTS)
     for row in rows:
         print(row)
     found = [seeds(rows), *without_training(rows), *recovered(rows), *halved(rows), *tokens(rows), *curve(rows)]

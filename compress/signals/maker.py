@@ -80,7 +80,8 @@ class Maker:
         return sum(rows for rows, _ in counts), sum(tokens for _, tokens in counts)
 
     def _parts(self, features: Iterable[Feature]) -> Iterator[Part]:
-        return parts(features, self.collate, self.form, self.batch_size, PER_BATCH[self.device])
+        per_batch = PER_BATCH[self.device]
+        return parts(features, self.collate, self.form, self.batch_size, self.origin.max_length, per_batch)
 
     def _note(self, part: Part) -> dict[str, Any] | None:
         return note_of(self.folder, part.name(self.identity))

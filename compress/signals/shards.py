@@ -22,12 +22,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn import functional
 
 from compress.core.artifact import sync, write_json
 from compress.core.errors import JobError
 from compress.core.hashing import digest, file_sha256
 from compress.signals.arrays import Form
-from compress.signals.batch_sizes import PER_BATCH, batch_sizes
+from compress.signals.batch_sizes import PER_BATCH, batch_sizes, width_of
 from compress.signals.content import Keys, batch_keys
 from compress.tasks.features import lengths
 from compress.train.batches import Batch, Collate, Feature
@@ -60,14 +61,19 @@ class Part:
 
 
 def parts(
-    features: Iterable[Feature], collate: Collate, form: Form, batch_size: int, per_batch: int = PER_BATCH["cpu"]
+    features: Iterable[Feature],
+    collate: Collate,
+    form: Form,
+    batch_size: int,
+    most: int,
+    per_batch: int = PER_BATCH["cpu"],
 ) -> Iterator[Part]:
     """Rows cut into shards, in order; the same rows give the same shards on every process, whatever the batch size.
 
-    The rows are those of the batches, which may be more than the features: a pair of texts can be two. per_batch: as
-    `batch_sizes` takes it.
+    The rows are those of the batches, which may be more than the features: a pair of texts can be two. most, per_batch:
+    as `batch_sizes` takes them.
     """
-    cut = partial(_batched, collate=collate, largest=batch_size, per_batch=per_batch)
+    cut = partial(_batched, collate=collate, largest=batch_size, per_batch=per_batch, most=most)
     held: list[Feature] = []
     first, tokens = 0, 0
     for number, feature in enumerate(features):
@@ -101,17 +107,28 @@ def _part(features: list[Feature], first: int, cut: Cut) -> Part:
     return replace(part, keys=np.concatenate(kept))
 
 
-def _batched(order: list[int], features: list[Feature], *, collate: Collate, largest: int, per_batch: int) -> Batched:
+def _batched(
+    order: list[int], features: list[Feature], *, collate: Collate, largest: int, per_batch: int, most: int
+) -> Batched:
     """Features in this order, longest first, as batches of at most `largest`, with the keys of each.
 
     A pair that is embedded apart is two rows of its batch, and repeated texts among them leave batches of any size.
     """
     groups, start = [], 0
-    for size in batch_sizes([_longest(features[row]) for row in order], largest, per_batch):
+    for size in batch_sizes([_longest(features[row]) for row in order], largest, per_batch, most):
         groups.append(order[start : start + size])
         start += size
     batches = [collate([features[row] for row in group], torch.Generator().manual_seed(0)) for group in groups]
-    return groups, batches, [batch_keys(batch) for batch in batches]
+    wide = [_widened(batch, largest, most) for batch in batches]
+    return groups, wide, [batch_keys(batch) for batch in batches]
+
+
+def _widened(batch: Batch, largest: int, most: int) -> Batch:
+    """A batch with more padding, `width_of` its rows. What that holds does not matter: the mask leaves it out."""
+    rows, tokens = batch["attention_mask"].shape
+    more = width_of(tokens, rows, largest, most) - tokens
+    of_tokens = {name for name, value in batch.items() if value.shape == (rows, tokens)}
+    return {name: functional.pad(value, (0, more)) if name in of_tokens else value for name, value in batch.items()}
 
 
 def _longest(feature: Feature) -> int:

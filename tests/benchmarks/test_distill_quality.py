@@ -59,14 +59,14 @@ def test_one_seed_is_no_claim(tmp_path: Path) -> None:
     options = options_of(tmp_path)
     for name in TASKS:
         ran(options, name, 1, half=0.84, half_alone=0.4, two=0.82, two_alone=0.4)
-    made = claims(rows_of(options, tmp_path / "none.json"))
+    made = claims(rows_of(options))
     assert [one["name"] for one in made if one["met"]] == []
     assert made[0]["value"] == 1 and made[1]["value"] is None
     assert made[1]["name"] == "sst2, half: share of the teacher (one seed: see the rows)"
     for name in TASKS:
         for seed in (2, 3):
             ran(options, name, seed, half=0.84, half_alone=0.4, two=0.82, two_alone=0.4)
-    assert all(one["met"] for one in claims(rows_of(options, tmp_path / "none.json")))
+    assert all(one["met"] for one in claims(rows_of(options)))
     assert table("sst2", options)[1]["kept"] == 105.0
 
 
@@ -75,7 +75,7 @@ def test_a_task_that_was_not_run_is_short(tmp_path: Path) -> None:
     options = options_of(tmp_path)
     for seed in (1, 2, 3):
         ran(options, "mrpc", seed, half=0.6, half_alone=0.64, two=0.4, two_alone=0.2)
-    made = {one["name"]: one for one in claims(rows_of(options, tmp_path / "none.json"))}
+    made = {one["name"]: one for one in claims(rows_of(options))}
     assert (made["seeds"]["value"], made["seeds"]["met"]) == (0, False)
     assert made["squad, two: share of the teacher (not run)"]["met"] is False
     assert made["mrpc, half: share of the teacher"]["value"] == pytest.approx(75)
@@ -90,14 +90,19 @@ def test_tasks_that_ran_elsewhere_stay(tmp_path: Path, monkeypatch: pytest.Monke
     for seed in (1, 2, 3):
         ran(options, "mrpc", seed, half=0.84)
         ran(options, "stsb", seed, half=0.7)
-    rows = rows_of(options, tmp_path / "none.json")
-    earlier = record_module.record("quality", [1, 2, 3], rows, claims(rows), {"git_commit": "old"})
+    rows = rows_of(options)
+    record_module.record("quality", [1, 2, 3], rows, claims(rows), {"git_commit": "old"})
     elsewhere = arguments(["--data", str(tmp_path), "--body", str(tmp_path), "--out", str(tmp_path / "others")])
     for seed in (1, 2):
         ran(elsewhere, "stsb", seed, half=0.8)
         ran(elsewhere, "conll2000", seed, half=0.6)
-    merged = rows_of(elsewhere, earlier)
-    assert {row["task"]: (row["score"], row["seeds"]) for row in merged if row["model"] == "half"} == {
-        "mrpc": (84.0, [1, 2, 3]), "stsb": (80.0, [1, 2]), "conll2000": (60.0, [1, 2]),
-    }  # fmt: skip
+    merged = record_module.with_earlier("quality", rows_of(elsewhere), "task", list(TASKS))
+    halves = [row for row in merged if row["model"] == "half"]
+    assert [(row["task"], row["score"], row["seeds"], "earlier" in row) for row in halves] == [
+        ("mrpc", 84.0, [1, 2, 3], True), ("stsb", 80.0, [1, 2], False), ("conll2000", 60.0, [1, 2], False),
+    ]  # fmt: skip
+    assert merged[0]["earlier"]["commit"] == "old"
     assert {one["name"]: one["met"] for one in claims(merged)}["mrpc, half: share of the teacher"]
+    record_module.record("quality", [1, 2], merged, claims(merged), {"git_commit": "new"})
+    again = record_module.with_earlier("quality", [], "task", list(TASKS))
+    assert [row["earlier"]["commit"] for row in again if row["model"] == "half"] == ["old", "new", "new"]

@@ -164,7 +164,7 @@ def test_what_decides_a_signal_decides_the_shard(tmp_path: Path) -> None:
     features = rows(10)
     with look_of(KEPT) as look:
         maker = maker_of(tmp_path, look, KEPT, features)
-    (part,) = shards.parts(features, COLLATE, maker.form, 4)
+    (part,) = shards.parts(features, COLLATE, maker.form, 4, 99)
     other = [Maker(**{**vars(maker), "kept": Keep(hidden=[1]).of(2, "bf16")})]
     for change in (
         {"teacher": "x"},
@@ -176,10 +176,10 @@ def test_what_decides_a_signal_decides_the_shard(tmp_path: Path) -> None:
         other.append(Maker(**{**vars(maker), "origin": type(maker.origin)(**{**maker.origin.as_json(), **change})}))
     names = {each.identity for each in (maker, *other)}
     assert len(names) == 7 and len({part.name(name) for name in names}) == 7
-    assert part.name(maker.identity) != next(shards.parts(rows(10, seed=4), COLLATE, maker.form, 4)).name(
+    assert part.name(maker.identity) != next(shards.parts(rows(10, seed=4), COLLATE, maker.form, 4, 99)).name(
         maker.identity
     )
-    (again,) = shards.parts(features, COLLATE, maker.form, 7)
+    (again,) = shards.parts(features, COLLATE, maker.form, 7, 99)
     assert again.name(maker.identity) == part.name(maker.identity)
 
 
@@ -189,7 +189,7 @@ def test_shards_end_by_bytes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with look_of(KEPT) as look:
         maker = maker_of(tmp_path, look, KEPT, features)
     monkeypatch.setattr(shards, "BYTES", 2000)
-    made = list(shards.parts(features, COLLATE, maker.form, 4))
+    made = list(shards.parts(features, COLLATE, maker.form, 4, 99))
     assert len(made) > 5 and sum(part.features for part in made) == 60
     assert all(maker.form.bytes_of(part.features, sum(part.lengths)) < 2000 + 500 for part in made)
 
@@ -199,8 +199,8 @@ def test_batches_have_few_sizes(tmp_path: Path) -> None:
     features = rows(61)
     with look_of(KEPT) as look:
         maker = maker_of(tmp_path, look, KEPT, features)
-    (once,) = shards.parts(features, COLLATE, maker.form, 8)
-    (twice,) = shards.parts([*features, *features[::3]], COLLATE, maker.form, 8)
+    (once,) = shards.parts(features, COLLATE, maker.form, 8, 99)
+    (twice,) = shards.parts([*features, *features[::3]], COLLATE, maker.form, 8, 99)
     sizes = [len(batch["input_ids"]) for batch in once.batches]
     assert sizes == [len(batch["input_ids"]) for batch in twice.batches] == [8] * 7 + [4, 1]
     assert once.name("one") == twice.name("one") and twice.features == 82
