@@ -9,7 +9,7 @@ from collections.abc import Sequence
 PER_BATCH = {"cpu": 256, "cuda": 4096}
 
 
-def width_of(longest: int, size: int, largest: int, most: int) -> int:
+def shared_width(longest: int, size: int, largest: int, most: int) -> int:
     """Tokens that a batch of `size` rows is padded to: its rows times its tokens are a multiple of `largest`.
 
     A layer's matrix products see the tokens of all rows in one piece, so batches of different sizes share the kernels
@@ -23,11 +23,12 @@ def width_of(longest: int, size: int, largest: int, most: int) -> int:
 def batch_sizes(lengths: Sequence[int], largest: int, per_batch: int, most: int) -> list[int]:
     """Sizes of the batches that `lengths` (tokens of each row, descending) are cut into; `largest` is at least 1.
 
-    A batch costs its rows times its width (`width_of`, as it takes `most`), and `per_batch` tokens. Batches of one size
-    waste a quarter where few rows differ much in length, as those of a shard of hidden states do. All sizes are powers
-    of two, at most `largest`, and what does not fill one of those comes last: math libraries keep a kernel for each
-    shape that they have met, and with any number of rows, or a rest of any length, there would be new shapes in every
-    shard, and memory that grows with the corpus. The rows before that rest are cut so that they cost least in all.
+    A batch costs its rows times its width (`shared_width`, as it takes `most`), and `per_batch` tokens. Batches of one
+    size waste a quarter where few rows differ much in length, as those of a shard of hidden states do. All sizes are
+    powers of two, at most `largest`, and what does not fill one of those comes last: math libraries keep a kernel for
+    each shape that they have met, and with any number of rows, or a rest of any length, there would be new shapes in
+    every shard, and memory that grows with the corpus. The rows before that rest are cut so that they cost least in
+    all.
     """
     sizes = [1 << power for power in range(max(1, min(largest, len(lengths)).bit_length()))]
     rest = len(lengths) % sizes[-1]
@@ -35,7 +36,7 @@ def batch_sizes(lengths: Sequence[int], largest: int, per_batch: int, most: int)
     cost, taken = [0] * (count + 1), [0] * count  # of the rows from each place on, and the size that begins there
     for place in range(count - 1, -1, -1):
         fitting = [size for size in sizes if place + size <= count]
-        costs = [size * width_of(lengths[place], size, largest, most) + cost[place + size] for size in fitting]
+        costs = [size * shared_width(lengths[place], size, largest, most) + cost[place + size] for size in fitting]
         cheapest = min(costs)
         cost[place] = cheapest + per_batch
         taken[place] = max(size for size, one in zip(fitting, costs, strict=True) if one == cheapest)

@@ -28,8 +28,9 @@ from compress.core.artifact import sync, write_json
 from compress.core.errors import JobError
 from compress.core.hashing import digest, file_sha256
 from compress.signals.arrays import Form
-from compress.signals.batch_sizes import PER_BATCH, batch_sizes, width_of
+from compress.signals.batch_sizes import PER_BATCH, batch_sizes, shared_width
 from compress.signals.content import Keys, batch_keys
+from compress.tasks.batch import width_of
 from compress.tasks.features import lengths
 from compress.train.batches import Batch, Collate, Feature
 
@@ -115,7 +116,8 @@ def _batched(
     A pair that is embedded apart is two rows of its batch, and repeated texts among them leave batches of any size.
     """
     groups, start = [], 0
-    for size in batch_sizes([_longest(features[row]) for row in order], largest, per_batch, most):
+    widths = [width_of(_longest(features[row]), most) for row in order]
+    for size in batch_sizes(widths, largest, per_batch, most):
         groups.append(order[start : start + size])
         start += size
     batches = [collate([features[row] for row in group], torch.Generator().manual_seed(0)) for group in groups]
@@ -124,9 +126,9 @@ def _batched(
 
 
 def _widened(batch: Batch, largest: int, most: int) -> Batch:
-    """A batch with more padding, `width_of` its rows. What that holds does not matter: the mask leaves it out."""
+    """A batch with more padding, `shared_width` its rows. What that holds does not matter: the mask leaves it out."""
     rows, tokens = batch["attention_mask"].shape
-    more = width_of(tokens, rows, largest, most) - tokens
+    more = shared_width(tokens, rows, largest, most) - tokens
     of_tokens = {name for name, value in batch.items() if value.shape == (rows, tokens)}
     return {name: functional.pad(value, (0, more)) if name in of_tokens else value for name, value in batch.items()}
 

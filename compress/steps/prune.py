@@ -50,7 +50,7 @@ class Prune(Step):
     """
 
     kind: ClassVar[str] = "Model"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
 
     model: ModelSource = Field(description="the float model, a `teach`, `distill` or `prune` step (or a model folder)")
     corpus: CorpusRef = Field(description="its corpus: texts for the criterion, and the dev split")

@@ -18,9 +18,13 @@ _TOLD: dict[str, Kind] = {"input_ids": IDS, "token_type_ids": SMALL, "special_to
 
 
 def pad(features: Sequence[Mapping[str, Any]], pad_id: int) -> dict[str, Tensor]:
-    """`input_ids`, `attention_mask` and, when given, `token_type_ids`, all `[b, s]` int64, s the longest row."""
+    """`input_ids`, `attention_mask` and, when given, `token_type_ids`, all `[b, s]` int64.
+
+    s: the longest row; of features that say how many tokens a row may have (`most`), the next `width_of` it.
+    """
     rows = [row["input_ids"] for row in features]
-    width = max(len(row) for row in rows)
+    longest = max(len(row) for row in rows)
+    width = width_of(longest, features[0].get("most", longest))
     lengths = torch.tensor([len(row) for row in rows])
     batch = {
         "input_ids": padded(rows, width, pad_id),
@@ -29,6 +33,16 @@ def pad(features: Sequence[Mapping[str, Any]], pad_id: int) -> dict[str, Tensor]
     if "token_type_ids" in features[0]:
         batch["token_type_ids"] = padded([row["token_type_ids"] for row in features], width, 0)
     return batch
+
+
+def width_of(longest: int, most: int) -> int:
+    """Tokens that a batch is padded to: beyond 16 an even number, beyond 32 a multiple of four, at most `most`.
+
+    Math libraries make a kernel for every shape of every product, some milliseconds and half a megabyte each, and keep
+    it. This leaves half as many shapes for 1 to 2 % more tokens.
+    """
+    step = 1 if longest <= 16 else 2 if longest <= 32 else 4
+    return max(longest, min(most, longest + -longest % step))
 
 
 def padded(rows: Sequence[Sequence[int]], width: int, fill: int) -> Tensor:

@@ -161,8 +161,9 @@ class Embed(Task):
         for place, (number, feature) in enumerate(zip(_numbers(features), features, strict=True)):
             both = [feature["input_ids"]] + ([feature["second"]] if feature.get("second") is not None else [])
             for ids in both:
-                types = {"token_type_ids": [0] * len(ids)} if "token_type_ids" in feature else {}
-                texts.append({"input_ids": ids, **types})
+                more = {"token_type_ids": [0] * len(ids)} if "token_type_ids" in feature else {}
+                more |= {"most": feature["most"]} if "most" in feature else {}
+                texts.append({"input_ids": ids, **more})
                 score = feature.get("labels")
                 labels.append([number, float("nan") if score is None else score])
                 owners.append(place)

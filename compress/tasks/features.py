@@ -19,11 +19,11 @@ Feature = dict[str, Any]
 class FeatureTable(Rows[Feature]):
     """Features of many rows, kept as columns: as dicts of lists they would take several times the memory.
 
-    Raises ValueError for columns of unequal length.
+    same: what all rows have. Raises ValueError for columns of unequal length.
     """
 
-    def __init__(self, columns: Features) -> None:
-        self._columns = columns
+    def __init__(self, columns: Features, **same: Any) -> None:
+        self._columns, self._same = columns, same
         sizes = {name: len(column) for name, column in columns.items()}
         if len(set(sizes.values())) > 1:
             raise ValueError(f"columns of one table with unequal numbers of rows: {sizes}")
@@ -34,7 +34,7 @@ class FeatureTable(Rows[Feature]):
 
     def row(self, at: int) -> Feature:
         """One row's value of each column."""
-        return {name: column[at] for name, column in self._columns.items()}
+        return {**{name: column[at] for name, column in self._columns.items()}, **self._same}
 
 
 class Joined(Rows[Feature]):
@@ -57,9 +57,12 @@ class Joined(Rows[Feature]):
 
 
 def encode_rows(task: Task, tokenizer: Any, rows: Sequence[Mapping[str, Any]], max_length: int) -> FeatureTable:
-    """Rows of normalised columns as features, in the same order, cut to `max_length` tokens, without padding."""
+    """Rows of normalised columns as features, in the same order, cut to `max_length` tokens, without padding.
+
+    Each has `max_length` as `most`, beyond which no batch of it is padded: the model may read no more.
+    """
     columns = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
-    return FeatureTable(task.encode(tokenizer, columns, max_length) if rows else {})
+    return FeatureTable(task.encode(tokenizer, columns, max_length) if rows else {}, most=max_length)
 
 
 def with_unlabelled(task: Task, labelled: Sequence[Feature], unlabelled: Sequence[Feature]) -> Joined:

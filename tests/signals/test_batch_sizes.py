@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from compress.signals.batch_sizes import batch_sizes, width_of
+from compress.signals.batch_sizes import batch_sizes, shared_width
 
 MOST = 50
 
@@ -77,7 +77,7 @@ def test_tokens_of_a_batch_are_a_multiple_of_the_largest() -> None:
     """A kernel for every number of rows times tokens: five times as many of them, and their memory."""
     for size in (1, 2, 4, 8, 16, 32):
         for longest in range(1, 90):
-            wide = width_of(longest, size, 48, 512)
+            wide = shared_width(longest, size, 48, 512)
             assert wide >= longest and size * wide % 32 == 0 and size * (wide - longest) < 32
-    assert width_of(45, 1, 32, 50) == 50  # the model reads no more
-    assert width_of(60, 1, 32, 50) == 60  # nothing is cut
+    assert shared_width(45, 1, 32, 50) == 50  # the model reads no more
+    assert shared_width(60, 1, 32, 50) == 60  # nothing is cut

@@ -6,7 +6,9 @@ import tracemalloc
 from typing import Any
 
 import pytest
+import torch
 
+from compress.tasks.batch import width_of
 from compress.tasks.features import FeatureTable, encode_rows, lengths, with_unlabelled
 from compress.tasks.ragged import SMALL, Ragged
 from tests.tasks.tools import task
@@ -64,3 +66,17 @@ def test_a_corpus_of_features_is_small(word_piece: Any) -> None:
     tokens = sum(lengths(both))
     assert tokens > 40_000
     assert taken < 8 * tokens
+
+
+def test_batches_are_padded_to_few_widths_and_never_beyond_what_a_model_reads(word_piece: Any) -> None:
+    """A kernel and its memory for every length that a text can have; or a position that the model has no row for."""
+    widths = [width_of(longest, 50) for longest in (1, 16, 17, 31, 33, 48, 49, 50, 60)]
+    assert widths == [1, 16, 18, 32, 36, 48, 50, 50, 60]
+    rows = [{"text": " ".join(["film"] * count), "label": 1} for count in (3, 14, 17)]
+    for name in ("classify", "mask", "embed"):
+        for most, wide in ((64, 20), (19, 19)):
+            features = encode_rows(task(name), word_piece, rows, most)
+            assert max(lengths(features)) == 19
+            batch = task(name).collate(features, 0, torch.Generator().manual_seed(0))
+            assert batch["input_ids"].shape == batch["attention_mask"].shape == (3, wide)
+            assert batch["attention_mask"].sum(-1).tolist() == lengths(features)

@@ -17,6 +17,7 @@ from compress.core.errors import InputError, JobError
 from compress.core.options import identity
 from compress.core.reporter import Progress, Reporter
 from compress.train.batches import Batch, EpochLoader, TrainData
+from compress.train.bodies import quick_attention
 from compress.train.checkpoint import weights_of
 from compress.train.fit import FitResult, fit
 from compress.train.options import TrainOptions
@@ -224,7 +225,7 @@ def _one_step(module: nn.Module, limit: float, rate: float, seed: int) -> None:
     batch = next(iter(EpochLoader(_data(), 8, seed))).batch
     optimizer = torch.optim.AdamW(module.parameters(), lr=rate, weight_decay=0.0)
     torch.manual_seed(seed)
-    with quick_dropout(module):
+    with quick_dropout(module), quick_attention(module, torch.device("cpu"), compiled=False):
         loss, _ = tiny.loss(module, batch)
     loss.backward()
     if limit:
