@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import shutil
 import statistics
 import subprocess
 import sys
@@ -100,9 +101,11 @@ def measured(side: str, rows: int, place: tuple[int, int], start: Path, options:
     if kept.is_file():
         done: Row = json.loads(kept.read_text(encoding="utf-8"))
         return done
+    scratch: Path = options.out / "scratch" / name
+    shutil.rmtree(scratch, ignore_errors=True)  # signals of a run that was broken off would be found by this one
     asked = {
         "pad": 0, **SIDES[side], "data": str(options.data), "teacher": str(options.teacher), "student": str(start),
-        "textbrewer": str(options.textbrewer), "scratch": str(options.out / "scratch" / name), "rows": rows,
+        "textbrewer": str(options.textbrewer), "scratch": str(scratch), "rows": rows,
         "batch": BATCH, "learning_rate": RATE, "threads": options.threads, "seed": SEED + number,
     }  # fmt: skip
     command = [sys.executable, "-m", "benchmarks.distill_drivers", json.dumps(asked)]
