@@ -42,3 +42,12 @@ def test_rows_that_look_alike_differ() -> None:
     """Keys over joined text (12, 3 and 1, 23) or without the length would mix rows up."""
     keys = batch_keys(pad([{"input_ids": ids} for ids in ([12, 3], [1, 23], [12, 3, 0], [0, 12, 3])], 0))
     assert len({tuple(key) for key in keys.tolist()}) == 4
+
+
+def test_what_may_answer_tells_rows_apart() -> None:
+    """A tokenizer without a separator gives two questions the same ids; each would get the other's scores."""
+    ids = torch.tensor([[4, 5, 6, 7]])
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    allowed = [torch.tensor([[True, *rest]]) for rest in ([False, True, True], [False, False, True])]
+    one, two, again = (batch_keys({**batch, "allowed": mask}).tolist() for mask in (*allowed, allowed[0]))
+    assert one == again != two

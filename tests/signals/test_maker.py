@@ -17,7 +17,7 @@ from compress.signals.arrays import flat
 from compress.signals.keep import Keep
 from compress.signals.maker import Maker, probe
 from compress.signals.ranks import Ranks
-from compress.tasks.features import collator
+from compress.tasks.features import collator, lengths
 from compress.tasks.mask import Mask
 from compress.train.batches import Batch
 from tests.signals.made import COLLATE, batch_of, look_of, maker_of, rows
@@ -192,6 +192,19 @@ def test_shards_end_by_bytes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     made = list(shards.parts(features, COLLATE, maker.form, 4, 99))
     assert len(made) > 5 and sum(part.features for part in made) == 60
     assert all(maker.form.bytes_of(part.features, sum(part.lengths)) < 2000 + 500 for part in made)
+
+
+def test_both_texts_of_a_pair_fill_a_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short text beside a long one counted as short: shards, and the memory that holds one, without a bound."""
+    features = [{**row, "second": row["input_ids"] * 20} for row in rows(40)]
+    with look_of(KEPT) as look:
+        maker = maker_of(tmp_path, look, KEPT, rows(40))
+    monkeypatch.setattr(shards, "TOKENS", 500)
+    made = list(shards.parts(features, COLLATE, maker.form, 4, 999))
+    ends = [0, *itertools.accumulate(part.features for part in made)]
+    taken = [sum(lengths(features[first:last])) for first, last in itertools.pairwise(ends)]
+    assert sum(taken) == sum(lengths(features)) and max(taken) < 500 + max(lengths(features))
+    assert len(taken) > 4  # first texts alone would fit into one
 
 
 def test_batches_have_few_sizes(tmp_path: Path) -> None:
