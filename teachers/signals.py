@@ -251,6 +251,7 @@ def _clear(work: Path, labelling: Labelling, began: float | None) -> None:
     gone = work.with_name(
         f"{work.name}.gone"
     )  # in one stroke: a process that looks in meanwhile would stop it half-way
+    shutil.rmtree(gone, ignore_errors=True)  # what a kill in the last line has left
     os.replace(work, gone)
     shutil.rmtree(gone, ignore_errors=True)
 

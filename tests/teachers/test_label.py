@@ -128,7 +128,10 @@ def test_killed_in_the_middle_and_run_again(scene: tuple[Path, Path], tmp_path: 
         for path in (tmp_path / ".work-out").glob("*.safetensors")
         if not path.name.startswith(".")
     }
+    (tmp_path / ".work-out.gone").mkdir()
+    (tmp_path / ".work-out.gone" / "left").touch()  # by a kill while an earlier job cleared up
     assert _run(scene, tmp_path / "out") == [0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "whole"]
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
     made = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.safetensors")}
     assert len(stamps) == 3 and stamps.items() <= made.items()
