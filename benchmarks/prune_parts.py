@@ -8,12 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from benchmarks.fan_out import fan_out
 from benchmarks.prune_curve import rows_e, run_e
+from compress.pipeline.recipe import Recipe, parse_recipe
 
 AIMS = (2.0, 3.0)
+ASKED = 1.04  # times an aim: minutes later the same model is a few per cent faster or slower beside the teacher
 # Every token that the training texts use and every character; the most frequent, since SST-2 alone uses 11,575 of
 # 30,522; and those used, without characters that no text has.
 VOCABULARIES: dict[str, dict[str, Any]] = {"fewer": {}, "frequent": {"size": 10000}, "used": {"characters": False}}
+TUNE = "outputs"
 BATCH, RATE = 64, 5e-5
 SEED = 13  # of parts c and d, which one run decides
 BASE_LENGTH = 128  # of part c
@@ -46,13 +52,14 @@ def pruned(options: Options, **more: Any) -> Steps:
 
 def ran(name: str, seed: int, steps: Steps, options: Options) -> Path:
     """The folder of a run of these steps; finished ones are skipped."""
-    import yaml
-
-    from compress.pipeline.recipe import parse_recipe
     from compress.pipeline.run import run
 
-    recipe = parse_recipe(yaml.safe_dump({"name": name, "seed": seed, "steps": steps}, sort_keys=False))
-    return run(recipe, options.out / name).root
+    return run(recipe(name, seed, steps), options.out / name).root
+
+
+def recipe(name: str, seed: int, steps: Steps) -> Recipe:
+    """The checked recipe of these steps."""
+    return parse_recipe(yaml.safe_dump({"name": name, "seed": seed, "steps": steps}, sort_keys=False))
 
 
 def longest(teacher: str) -> int:
@@ -75,7 +82,10 @@ def accuracy(folder: Path) -> float:
 def run_a(options: Options) -> None:
     """One prune for each seed, and a bench of its own, which the prune's choice did not see."""
     for seed in options.seeds:
-        steps: Steps = {"corpus": corpus(options), "once": pruned(options, tune=True, target=target(options, 1.5))}
+        steps: Steps = {
+            "corpus": corpus(options),
+            "once": pruned(options, tune=TUNE, target=target(options, 1.5 * ASKED)),
+        }
         steps |= {"teacher-onnx": exported(options.teacher), "once-onnx": exported("$once")}
         steps["speed"] = bench(["$teacher-onnx", "$once-onnx"], [1], options.length, options)
         ran(f"prune-a-{seed}", seed, steps, options)
@@ -89,9 +99,14 @@ def rows_a(options: Options) -> list[Row]:
         made = manifest(root / "once")
         if made and manifest(root / "speed"):
             speed = cell(root / "speed", "once-onnx", 1)
-            told = {"samples": made.get("options", {}).get("samples"), **of_target(made), **lost(made)}
+            told = {**how(made), **of_target(made), **lost(made)}
             found.append({"part": "a", "model": "stillroom", "seed": seed, **speed, **told})
     return found
+
+
+def how(made: dict[str, Any]) -> Row:
+    """What a `prune` step looked at, and how it made up for what went."""
+    return {name: made.get("options", {}).get(name) for name in ("samples", "tune")}
 
 
 def of_target(made: dict[str, Any]) -> Row:
@@ -112,24 +127,38 @@ def lost(made: dict[str, Any]) -> Row:
 
 
 def run_b(options: Options) -> None:
-    """Ours, the peer at the same speed where it is installed, and one bench of both, for each seed and aim."""
+    """Ours, the peer at the same speed where it is installed, and one bench of both, for each seed and aim.
+
+    What is timed runs alone; the trainings between run side by side where `--jobs` says so.
+    """
     from benchmarks.prune_peer import peer
 
-    for seed in options.seeds:
-        for aim in AIMS:
-            name = f"prune-b-{aim:g}x-{seed}"
-            steps: Steps = {"corpus": corpus(options, options.recover_rows)}
-            steps["small"] = pruned(options, tune=True, target=target(options, aim))
-            steps["well"] = recovery("$small", options, towards=True)
-            root = ran(name, seed, steps, options)
-            cut = peer(options, manifest(root / "small"), options.out / f"{name}-cut")
-            steps |= {"teacher-onnx": exported(options.teacher), "well-onnx": exported("$well")}
-            forms = ["$teacher-onnx", "$well-onnx"]
-            if cut is not None:
-                steps |= {"peer": recovery(str(cut), options, towards=False), "peer-onnx": exported("$peer")}
-                forms.append("$peer-onnx")
-            steps["speed"] = bench(forms, [1], options.length, options)
-            ran(name, seed, steps, options)
+    cuts: dict[str, Path | None] = {}
+    each = [(f"prune-b-{aim:g}x-{seed}", aim, seed) for seed in options.seeds for aim in AIMS]
+    for name, aim, seed in each:
+        root = ran(name, seed, small_b(options, aim), options)
+        cuts[name] = peer(options, manifest(root / "small"), options.out / f"{name}-cut")
+    whole = {name: steps_b(options, aim, cuts[name]) for name, aim, _ in each}
+    fan_out([recipe(name, seed, whole[name]) for name, _, seed in each], options.out, options.jobs)
+    for name, _, seed in each:
+        ran(name, seed, whole[name], options)
+
+
+def small_b(options: Options, aim: float) -> Steps:
+    """The cut alone, which times models."""
+    small = pruned(options, tune=TUNE, target=target(options, aim * ASKED))
+    return {"corpus": corpus(options, options.recover_rows), "small": small}
+
+
+def steps_b(options: Options, aim: float, cut: Path | None) -> Steps:
+    """The cut, both trainings and the bench. cut: the peer's folder, where there is one."""
+    steps = {**small_b(options, aim), "well": recovery("$small", options, towards=True)}
+    steps |= {"teacher-onnx": exported(options.teacher), "well-onnx": exported("$well")}
+    forms = ["$teacher-onnx", "$well-onnx"]
+    if cut is not None:
+        steps |= {"peer": recovery(str(cut), options, towards=False), "peer-onnx": exported("$peer")}
+        forms.append("$peer-onnx")
+    return {**steps, "speed": bench(forms, [1], options.length, options)}
 
 
 def recovery(start: str, options: Options, *, towards: bool) -> Steps:
@@ -171,7 +200,7 @@ def rows_b(options: Options) -> list[Row]:
                     {"part": "b", "model": name, "aim": aim, "seed": seed,
                      "trained_rows": manifest(root / step)["about"].get("trained_rows"),
                      "accuracy": round(accuracy(root / step), 3), "teacher": round(before, 3),
-                     "lost": round(before - accuracy(root / step), 3), **speed}
+                     "lost": round(before - accuracy(root / step), 3), **speed, **(how(made) if step == "well" else {})}
                 )  # fmt: skip
     return found
 
@@ -194,8 +223,6 @@ def cell(measures: Path, name: str, batch: int) -> Row:
 
 def run_c(options: Options) -> None:
     """BERT-base's shape with random weights: what stays does not matter to its speed."""
-    import yaml
-
     from benchmarks.shapes import CORPUS, Shape, make_corpus, make_model
 
     out = options.out / "prune-c"

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from compress.core.errors import InputError
 from compress.core.reporter import Reporter
 from compress.importance.base import IMPORTANCES, Evidence, Importance
-from compress.prune.base import Change, Job, Pruner, Spread
+from compress.prune.base import Change, Job, Pruner, Spread, Tune
 from compress.prune.depth import Depth
 from compress.prune.latency import Timer
 from compress.prune.masking import MaskPruner, cut_parts, kept
@@ -52,7 +52,7 @@ def prune_model(
     texts: Callable[[], Iterable[Sequence[str]]] = tuple,
     spread: Spread = "global",
     multiple: int = 8,
-    tune: bool = False,
+    tune: bool | Tune = False,
     target: Target | None = None,
     reference: int | None = None,
     timer: Timer | None = None,
@@ -61,7 +61,8 @@ def prune_model(
     """Take parts out of a model (float32, on the CPU); `model` keeps its weights, and is in eval mode from then on.
 
     evidence: what the criterion looks at, or a function that makes it for a tokenizer. texts: the fields of every
-    training row. spread: `global` lets layers keep different numbers, `uniform` does not. target: how much of heads and
+    training row. spread: `global` lets layers keep different numbers, `uniform` does not. tune: `masks` (or True)
+    rescales what stays, `outputs` fits the output matrices anew, by the evidence's texts. target: how much of heads and
     neurons goes, where their pruners say nothing; reference: parameters that its shares are of, default the model's;
     timer: times models for a latency or a speed-up.
     Raises InputError for what cannot be asked, JobError when a proof fails.
@@ -75,7 +76,7 @@ def prune_model(
     before = planned(model, [])
     seen = evidence if callable(evidence) else _same(evidence)
     nn.Module.eval(model)
-    job = Job(model, tokenizer, by, seen(tokenizer), texts, multiple, spread, tune)
+    job = Job(model, tokenizer, by, seen(tokenizer), texts, multiple, spread, "masks" if tune is True else tune or None)
     facts: dict[str, Any] = {}
     reach = (
         None
@@ -102,7 +103,7 @@ def prune_model(
     return Pruned(job.model, job.tokenizer, facts)
 
 
-def check(what: Sequence[Pruner], by: Importance, tune: bool, target: Target | None) -> list[str]:
+def check(what: Sequence[Pruner], by: Importance, tune: bool | Tune, target: Target | None) -> list[str]:
     """What cannot be asked, as far as the options alone tell."""
     names = [pruner.registered_name for pruner in what]
     faults = [f"what: {name} stands twice; give it one amount" for name in sorted(set(names)) if names.count(name) > 1]
@@ -123,7 +124,7 @@ def check(what: Sequence[Pruner], by: Importance, tune: bool, target: Target | N
             "target: zeros among the weights save neither parameters nor time; prune `weights` in a step after"
         )
     if tune and not masks:
-        faults.append("tune: tunes the masks of heads and neurons, and `what` has neither; leave it out")
+        faults.append("tune: makes up for heads and neurons that go, and `what` has neither; leave it out")
     for pruner in what:
         lacking = pruner.ranked_by() - by.parts
         if lacking and pruner.reads != frozenset({"layers"}):

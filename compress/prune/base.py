@@ -16,6 +16,7 @@ from compress.core.registry import Catalogue
 from compress.importance.base import Evidence, Importance
 
 Spread = Literal["global", "uniform"]
+Tune = Literal["masks", "outputs"]
 
 
 @dataclass
@@ -25,7 +26,7 @@ class Job:
     model: float32, in eval mode, on the CPU; a pruner changes a copy. importance: the recipe's criterion. texts: the
     fields of every training row, each a list of texts (a pair has two), read anew on every call. multiple: counts of
     kept heads' features and neurons are rounded to it. spread: whether layers may differ in what they keep. tune:
-    whether the masks of kept heads and neurons are tuned before the cut.
+    what of kept heads and neurons is fitted before the cut: the numbers of their masks, their output matrices, nothing.
     """
 
     model: PreTrainedModel
@@ -35,7 +36,7 @@ class Job:
     texts: Callable[[], Iterable[Sequence[str]]] = tuple
     multiple: int = 8
     spread: Spread = "global"
-    tune: bool = False
+    tune: Tune | None = None
 
 
 @dataclass

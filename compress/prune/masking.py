@@ -16,6 +16,7 @@ from compress.anatomy.blocks import AttentionBlock, FfnBlock
 from compress.core.errors import InputError
 from compress.importance.base import Scores
 from compress.importance.masks import Masks
+from compress.importance.refit import refit
 from compress.importance.tune import tune
 from compress.prune.allot import Unit, allot, allowed, nearest, refuse_too_few, step_of
 from compress.prune.base import Change, Job, Pruner, Spread
@@ -264,14 +265,16 @@ def asked_and_got(job: Job, pruners: Sequence[MaskPruner], chosen: Sequence[tupl
 
 
 def cut_chosen(job: Job, units: Sequence[Unit], counts: Sequence[int]) -> Change:
-    """The model with the best `counts` of each unit, its masks tuned where the job asks for it, proven and settled."""
+    """The model with the best `counts` of each unit, tuned where the job asks for it, proven and settled."""
     masks = job.importance.refine(job.model, masks_of(units, counts), job.evidence)
-    tuned: dict[str, Any] = {}
-    if job.tune:
-        masks, tuned = tune(job.model, masks, job.evidence)
-    smaller = cut_masked(job.model, masks)
-    proof = prove(job.model, smaller, masks, job.evidence.batches[:PROVEN_ON])
-    facts = {**kept(job.model, smaller), "proof": proof, **({"tuned": tuned} if tuned else {})}
+    whole, tuned = job.model, dict[str, Any]()
+    if job.tune == "masks":
+        masks, tuned = tune(whole, masks, job.evidence)
+    elif job.tune == "outputs":
+        whole, tuned = refit(whole, masks, job.evidence)
+    smaller = cut_masked(whole, masks)
+    proof = prove(whole, smaller, masks, job.evidence.batches[:PROVEN_ON])
+    facts = {**kept(job.model, smaller), "proof": proof, **({"tuned": {"by": job.tune, **tuned}} if tuned else {})}
     return Change(settle(smaller), job.tokenizer, facts)
 
 

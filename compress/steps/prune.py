@@ -17,7 +17,7 @@ from compress.distill.distillation import Distillation
 from compress.importance.base import IMPORTANCES, Evidence, Importance
 from compress.importance.movement import stored_scores
 from compress.prune.api import MOVED, Pruned, check, prune_model, unread
-from compress.prune.base import PRUNERS, Pruner, Spread
+from compress.prune.base import PRUNERS, Pruner, Spread, Tune
 from compress.prune.coverage import coverage
 from compress.prune.target import Target
 from compress.prune.words import in_words
@@ -50,7 +50,7 @@ class Prune(Step):
     """
 
     kind: ClassVar[str] = "Model"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
 
     model: ModelSource = Field(description="the float model, a `teach`, `distill` or `prune` step (or a model folder)")
     corpus: CorpusRef = Field(description="its corpus: texts for the criterion, and the dev split")
@@ -61,7 +61,11 @@ class Prune(Step):
     by: Annotated[Importance, Choice(IMPORTANCES)] = Field(
         "fisher", validate_default=True, description="by what parts are ranked; layers by `similarity` if it cannot"
     )
-    tune: bool = Field(False, description="tune the masks of what stays, without training (Kwon et al. 2022)")
+    tune: bool | Tune = Field(
+        False,
+        description="make up for what goes, without training: masks (or true): scale what stays (Kwon et al. "
+        "2022); outputs: fit its output matrices anew, which keeps more",
+    )
     spread: Spread = Field(
         "global", description="global: layers may keep different numbers; uniform: the same in every layer"
     )

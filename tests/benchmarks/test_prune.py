@@ -135,7 +135,7 @@ def test_part_a_and_part_b_are_timed_after_the_prune(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(prune_parts, "ran", run)
     monkeypatch.setattr(prune_peer, "peer", lambda options, ours, folder: None)
     options = argparse.Namespace(
-        data=tmp_path, teacher="t", seeds=[1], samples=8, length=64, threads=1, recover_rows=None, out=tmp_path
+        data=tmp_path, teacher="t", seeds=[1], samples=8, length=64, threads=1, recover_rows=None, out=tmp_path, jobs=1
     )
     prune_parts.run_a(options)
     prune_parts.run_b(options)

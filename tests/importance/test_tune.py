@@ -2,56 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from compress.core.errors import InputError, JobError
 from compress.importance.base import Evidence
-from compress.importance.masks import Masks, masked, ones
+from compress.importance.masks import Masks, ones
 from compress.importance.stages import Stages
 from compress.importance.tune import WILD, tune
+from tests.importance.fitting import FAMILIES, distance, halved, texts
 from tests.models import prunable, tiny
-
-FAMILIES = ["bert", "distilbert", "roberta", "electra", "albert", "deberta-v2", "mpnet", "gpt2", "t5"]
-
-
-def texts(model: PreTrainedModel, seed: int, rows: int = 24) -> Evidence:
-    """Random texts of several lengths with padding."""
-    draw = torch.Generator().manual_seed(seed)
-    batches = []
-    for _ in range(4):
-        ids = torch.randint(5, 50, (rows, 9), generator=draw)
-        lengths = torch.randint(3, 10, (rows, 1), generator=draw)
-        mask = (torch.arange(9)[None, :] < lengths).long()
-        pad = int(model.config.pad_token_id or 0)
-        batches.append({"input_ids": ids.masked_fill(mask == 0, pad), "attention_mask": mask})
-    return Evidence(batches=batches)
-
-
-def halved(model: PreTrainedModel) -> Masks:
-    """Every second head and three of four neurons gone."""
-    masks = ones(model)
-    for mask in masks.heads.values():
-        mask[1::2] = 0
-    for mask in masks.neurons.values():
-        mask[torch.arange(len(mask)) % 4 != 0] = 0
-    return masks
-
-
-def distance(model: PreTrainedModel, masks: Masks, given: Evidence) -> float:
-    """Squared distance of the last hidden states from the whole model's, over real tokens."""
-    total = 0.0
-    with torch.no_grad():
-        for batch in given.batches:
-            real = batch["attention_mask"].bool()
-            whole = model.base_model(**batch)[0][real]
-            with masked(model, masks):
-                total += float((model.base_model(**batch)[0][real] - whole).square().sum())
-    return total
 
 
 @pytest.mark.parametrize("family", ["bert", "distilbert", "electra", "albert", "deberta-v2", "mpnet"])
@@ -73,10 +34,6 @@ def test_a_model_that_lost_nothing_keeps_its_ones(family: str) -> None:
     """Prevents a target that the whole model itself misses: a norm before the sum, a bias or a token too many."""
     model = prunable(family)
     given = texts(model, 1, rows=6)
-    if family == "t5":
-        pairs = [{**one, "decoder_input_ids": one["input_ids"], "decoder_attention_mask": one["attention_mask"]}
-                 for one in given.batches]  # fmt: skip
-        given = replace(given, batches=pairs)
     tuned, facts = tune(model, ones(model), given)
     assert all(torch.allclose(mask, torch.ones(()), atol=1e-3) for mask in tuned.every())
     assert all(one["before"] < 1e-3 for one in facts["blocks"].values()) and len(facts["blocks"]) == len(tuned.every())
@@ -172,18 +129,7 @@ def test_a_classifier_is_tuned_for_what_it_reads(layers: int) -> None:
     tagger.base_model.load_state_dict(model.base_model.state_dict(), strict=False)
     masks, given, other = halved(model), texts(model, 1), texts(model, 2)
     read, every = (tune(one, masks, given)[0] for one in (model, tagger))
-    assert _of_first(model, read, other) < 0.98 * _of_first(model, every, other)
-
-
-def _of_first(model: PreTrainedModel, masks: Masks, given: Evidence) -> float:
-    """Squared distance of the first tokens' last states from the whole model's."""
-    total = 0.0
-    with torch.no_grad():
-        for batch in given.batches:
-            whole = model.base_model(**batch)[0][:, 0]
-            with masked(model, masks):
-                total += float((model.base_model(**batch)[0][:, 0] - whole).square().sum())
-    return total
+    assert distance(model, read, other, first=True) < 0.98 * distance(model, every, other, first=True)
 
 
 def test_a_wild_solution_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +162,7 @@ def test_the_model_is_left_as_it_was() -> None:
 def test_tuning_needs_texts_and_sound_states() -> None:
     """Prevents masks tuned to nothing, or to NaN."""
     model = tiny("bert", layers=1)
-    with pytest.raises(InputError, match="mask tuning looks at training texts"):
+    with pytest.raises(InputError, match="tuning looks at training texts"):
         tune(model, halved(model), Evidence())
     model.get_submodule("bert.encoder.layer.0.intermediate.dense").get_parameter("bias").data[0] = float("nan")
     with pytest.raises(JobError, match="NaN or infinite"):

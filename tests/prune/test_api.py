@@ -269,7 +269,7 @@ def test_tuning_changes_what_stays_and_is_proven() -> None:
         ([Depth(), Heads(ratio=0.5)], {"target": Target(parameters=0.5)}, "depth: is left to the target only beside"),
         ([Heads(ratio=0.5)], {"target": Target(parameters=0.5)}, "nothing is left for it to decide"),
         ([Ffn(ratio=0.5), Ffn(ratio=0.2)], {}, "ffn stands twice"),
-        ([Depth(ratio=0.5)], {"tune": True}, "tune: tunes the masks of heads and neurons"),
+        ([Depth(ratio=0.5)], {"tune": True}, "tune: makes up for heads and neurons"),
         ([Heads(), Weights(ratio=0.5)], {"target": Target(parameters=0.5)}, "neither parameters nor time"),
         ([Heads()], {"target": Target(speedup=2.0)}, "needs a `timer`"),
         ([Heads(ratio=0.9)], {}, "nearest is a ratio of 0.75"),
@@ -285,7 +285,7 @@ def test_tuning_changes_what_stays_and_is_proven() -> None:
         ([Depth(keep=[1, 9])], {}, "expected some of 1 to 4"),
         ([Width(ratio=0.05)], {}, "takes none of 4 heads"),
         ([Heads(ratio=0.5)], {"by": Fisher(), "evidence": Evidence()}, "looks at training texts"),
-        ([Heads(ratio=0.5)], {"tune": True, "evidence": Evidence()}, "mask tuning looks at training texts"),
+        ([Heads(ratio=0.5)], {"tune": True, "evidence": Evidence()}, "tuning looks at training texts"),
     ],
 )
 def test_senseless_amounts_are_refused(what: list[Pruner], options: dict[str, Any], words: str) -> None:
