@@ -33,7 +33,8 @@ ROOT = Path(__file__).resolve().parents[1]
 STUDENTS = ("half", "half-alone", "two", "two-alone")
 CARVE = 0.1
 # Source and task of each data set; epochs of its teacher, of students without one and of students with one; longest
-# input; what else the teacher is asked about: new texts (`augment`, copies of each row), or sentences of other tasks.
+# input; what else the teacher is asked about: new texts (`augment`, copies of each row), or other sentences; the learning
+# rate of its students, with a teacher and without.
 TASKS: dict[str, dict[str, Any]] = {
     "sst2": {
         "source": {"jsonl": {"path": "sst2"}}, "task": {"classify": {}}, "labels": ["negative", "positive"],
@@ -52,7 +53,7 @@ TASKS: dict[str, dict[str, Any]] = {
     },
     "conll2000": {
         "source": {"jsonl": {"path": "conll2000"}}, "task": {"tag": {}}, "dev_share": CARVE,
-        "metric": "f1", "split": "test", "epochs": (3, 6, 4), "max_length": 128, "words": True,
+        "metric": "f1", "split": "test", "epochs": (3, 6, 4), "max_length": 128, "words": True, "rate": 3e-4,
     },
     "squad": {
         "source": {"squad": {"path": "squad"}}, "task": {"answer": {}},
@@ -63,6 +64,7 @@ HARD = {"regress": ["hard_mse"]}
 # Which of the student's states learn from which of the teacher's.
 STATES = {"half": [[1, 2], [2, 4], [3, 6]], "two": [[1, 3], [2, 6]]}
 SOFT = {"regress": [{"logits_mse": {}}]}
+RATE = 1e-4  # of students, where TASKS has none
 TARGETS = {"half": ">= 99.5", "two": ">= 97"}
 Row = dict[str, Any]
 
@@ -122,7 +124,8 @@ def recipe_of(name: str, data: Path, body: str, words: Path) -> dict[str, Any]:
     asked = {"corpus": text, "teacher": "$teacher", "keep": keep, "max_length": facts["max_length"]}
     steps["said"] = {"label": asked}  # once for all students and seeds
     for shape, layers in (("half", "half"), ("two", 2)):
-        rest = {**common, "learning_rate": 1e-4, "student": {"distilbert": {"layers": layers, "dropout": 0}}}
+        student = {"distilbert": {"layers": layers, "dropout": 0}}
+        rest = {**common, "learning_rate": facts.get("rate", RATE), "student": student}
         losses = [*soft, {"hidden_mse": {"map": STATES[shape], "embeddings": False}}]
         steps[shape] = {"distill": {**rest, "corpus": text, "teacher": "$teacher", "signals": "$said", "losses": losses,
                                     "epochs": told}}  # fmt: skip

@@ -38,18 +38,23 @@ def test_the_recipe_is_valid(name: str, tmp_path: Path) -> None:
 
 def test_sentences_are_cut_as_the_tagged_corpus_is(tmp_path: Path) -> None:
     """Prevents words that the tagged corpus never has, whose tags the teacher can only guess."""
-    (tmp_path / "mrpc").mkdir()
-    (tmp_path / "squad").mkdir()
+    for name in ("mrpc", "squad", "stsb", "novels"):
+        (tmp_path / name).mkdir()
     text = "It's the U.S. that doesn't lose $1,234.5 -- yet."
     pair = {"text_a": text, "text_b": text}
     (tmp_path / "mrpc" / "train.jsonl").write_text(json.dumps(pair) + "\n")
     context = "A dog that barks . Two short . Do n't they bark at night ?"
     articles = [{"paragraphs": [{"context": context}]}]
     (tmp_path / "squad" / "train.json").write_text(json.dumps({"data": articles}))
+    other = {"text_a": "A dog that barks.", "text_b": "A cat that doesn't bark."}
+    (tmp_path / "stsb" / "train.jsonl").write_text(json.dumps(other) + "\n")
+    (tmp_path / "novels" / "one.txt").write_text("Chapter 1\n\nIt rained\nthat day. “It did!”\n\nNo. It did n't rain.")
     out = tmp_path / "out" / "words.jsonl"
     found = [json.loads(line)["tokens"] for line in write_words(tmp_path, out).read_text().splitlines()]
     assert found[0] == ["It", "'s", "the", "U.S.", "that", "does", "n't", "lose", "$", "1,234.5", "--", "yet", "."]
-    assert [" ".join(words) for words in found[1:]] == ["A dog that barks .", "Do n't they bark at night ?"]
+    assert [" ".join(words) for words in found[1:3]] == ["A dog that barks .", "Do n't they bark at night ?"]
+    told = {" ".join(words) for words in found[3:]}
+    assert told == {"A cat that does n't bark .", "It rained that day .", "“ It did ! ”", "It did n't rain ."}
     before = out.stat().st_mtime_ns
     assert write_words(tmp_path, out).stat().st_mtime_ns == before
 
