@@ -33,8 +33,8 @@ ROOT = Path(__file__).resolve().parents[1]
 STUDENTS = ("half", "half-alone", "two", "two-alone")
 CARVE = 0.1
 # Source and task of each data set; epochs of its teacher, of students without one and of students with one; longest
-# input; what else the teacher is asked about: new texts (`augment`, copies of each row), or other sentences; the learning
-# rate of its students, with a teacher and without.
+# input; what else the teacher is asked about: new texts (`augment`, copies of each row), or sentences of other texts;
+# rate: that of its students, with a teacher and without.
 TASKS: dict[str, dict[str, Any]] = {
     "sst2": {
         "source": {"jsonl": {"path": "sst2"}}, "task": {"classify": {}}, "labels": ["negative", "positive"],
