@@ -18,6 +18,7 @@ from compress.anatomy.blocks import AttentionBlock, FfnBlock, stored_layers
 from compress.core.errors import InputError, JobError
 from compress.importance.base import Batch
 from compress.importance.masks import Masks, masked
+from compress.importance.matrices import matrix
 from compress.importance.running import examined, real_tokens
 from compress.importance.stages import Stages
 
@@ -32,7 +33,7 @@ class Fit(Protocol):
         """One call of the block, over the tokens that count, float32.
 
         read: what its output matrix reads `[n, i]`, before any mask; added: what that gives `[n, d]`; after: the state
-        behind the block `[n, d]`; target: that state in the whole model.
+        behind the block `[n, d]` (what it adds, where no norm follows); target: what that should be.
         """
         ...
 
@@ -52,11 +53,14 @@ def fit_blocks(
 
     pruned: runs under `masks`, and may be `model` itself; what a fit changes of it or of `masks` counts for all blocks
     after. Of every block the distance between the state after it in `pruned`, where the blocks before are pruned and
-    fitted already, and in `model` is what a fit shall make small. In the last layer only tokens count that the outputs
-    depend on: a classifier of the first token does not ask what becomes of the others.
+    fitted already, and in `model` is what a fit shall make small. Of a layer that runs several times (ALBERT) it is the
+    distance from what the whole block would add to the same state: to make up for earlier runs with a matrix that those
+    runs have, too, would drive them apart. In the last layer only tokens count that the outputs depend on: a classifier
+    of the first token does not ask what becomes of the others.
 
     Costs one pass of the whole model (of its last layer two) and three of the pruned one over the texts, without
-    gradients, and holds the states of all texts twice. Raises InputError without texts.
+    gradients; holds the states of all texts twice, and those behind every block of one layer. Raises InputError without
+    texts.
     """
     if not batches:
         raise InputError("tuning looks at training texts, and none were given; give texts, or leave it out")
@@ -69,7 +73,8 @@ def fit_blocks(
             targets = _targets(model, whole, number, blocks, counted)
             for block in blocks:
                 fit = fit_of(block)
-                with masked(pruned, masks), _watched(pruned, block, cut, _against(fit, targets[block.name]), counted):
+                see = _as_whole(fit, model, block) if whole.repeats(number) else _against(fit, targets[block.name])
+                with masked(pruned, masks), _watched(pruned, block, cut, see, counted):
                     cut.run(number)
                 facts[block.name] = fit.solve()
             with masked(pruned, masks):
@@ -92,6 +97,15 @@ def relative(square: Tensor | float, target: Tensor | float) -> float:
 def _against(fit: Fit, targets: Sequence[Tensor]) -> See:
     rest = iter(targets)
     return lambda read, added, after: fit.see(read, added, after, next(rest))
+
+
+def _as_whole(fit: Fit, model: PreTrainedModel, block: Block) -> See:
+    """Against what the whole block gives for what it reads."""
+    weight, bias = matrix(model, block.name).float(), getattr(model.get_submodule(block.name), "bias", None)
+    given = None if bias is None else bias.detach().float()
+    return lambda read, added, after: fit.see(
+        read, added, after, after - added + nn.functional.linear(read, weight, given)
+    )
 
 
 def in_order(model: PreTrainedModel, masks: Masks) -> list[Block]:

@@ -53,6 +53,10 @@ class Stages:
         """The one that runs now."""
         return self.batches[self._place]
 
+    def repeats(self, number: int) -> bool:
+        """Whether layer `number` (from 0) runs more than once on a batch."""
+        return self._runs[number] > 1
+
     def read_by_head(self) -> list[Tensor] | None:
         """Bool `[b, s]` for every batch: the tokens whose last state the model's outputs depend on.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, get_args
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -123,6 +123,8 @@ def check(what: Sequence[Pruner], by: Importance, tune: bool | Tune, target: Tar
         faults.append(
             "target: zeros among the weights save neither parameters nor time; prune `weights` in a step after"
         )
+    if tune not in (False, True, *get_args(Tune)):
+        faults.append(f"tune: expected masks, outputs, true or false, came {tune!r}")
     if tune and not masks:
         faults.append("tune: makes up for heads and neurons that go, and `what` has neither; leave it out")
     for pruner in what:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import nn
 
 from compress.core.errors import Fault
@@ -43,8 +43,8 @@ class Prune(Step):
 
     Pruners act from coarse to fine, whatever the order in `what`: vocab, depth, width, then heads and ffn together,
     then weights. A schedule is a chain of these steps with `distill` steps between them, each of which recovers
-    (`student: {checkpoint: {name: $small}}`). The result is proven equal to the original under masks, and the saved
-    folder to the result.
+    (`student: {checkpoint: {name: $small}}`). The result is proven equal to the original under masks (with `tune:
+    outputs`, to the original with the fitted matrices), and the saved folder to the result.
     `measured` holds the dev metric, the parameters and the bytes of the weights before and after, for a vocabulary the
     share of dev that is read otherwise or unknown; `about.pruned` what was kept, and the proof.
     """
@@ -61,11 +61,10 @@ class Prune(Step):
     by: Annotated[Importance, Choice(IMPORTANCES)] = Field(
         "fisher", validate_default=True, description="by what parts are ranked; layers by `similarity` if it cannot"
     )
-    tune: bool | Tune = Field(
-        False,
-        description="make up for what goes, without training: masks (or true): scale what stays (Kwon et al. "
-        "2022); outputs: fit its output matrices anew, which keeps more",
-    )
+    tune: Literal["masks", "outputs", True, False] = Field(
+        False, description="make up for what goes, without training: masks (or true): scale what stays (Kwon et al. "
+        "2022); outputs: fit its output matrices anew, which keeps more from some hundred texts on",
+    )  # fmt: skip
     spread: Spread = Field(
         "global", description="global: layers may keep different numbers; uniform: the same in every layer"
     )
@@ -76,6 +75,12 @@ class Prune(Step):
         None, description="the model that shares and speed-ups of `target` are relative to; null: `model`"
     )
     seed: int | None = Field(None, ge=0, lt=2**32, description="null: the recipe's seed")
+
+    @field_validator("tune")
+    @classmethod
+    def _by_name(cls, value: Tune | bool) -> Tune | bool:
+        """One name for one thing, in the step's key, too."""
+        return "masks" if value is True else value
 
     @model_validator(mode="after")
     def _can_be_asked(self) -> Prune:

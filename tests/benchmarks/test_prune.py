@@ -127,21 +127,29 @@ def written(path: Path, content: dict[str, Any]) -> None:
 def test_part_a_and_part_b_are_timed_after_the_prune(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A benchmark that measures a part only where the peer is installed, or not at all."""
     ran: dict[str, dict[str, Any]] = {}
+    order: list[str] = []
 
     def run(name: str, seed: int, steps: dict[str, Any], options: Any) -> Path:
         ran[name] = dict(steps)
+        order.append(f"{name} {' '.join(steps)}")
         return tmp_path / name
 
+    def side_by_side(recipes: Any, out: Path, jobs: int) -> None:
+        order.append(f"{len(recipes)} recipes, {jobs} at a time")
+
     monkeypatch.setattr(prune_parts, "ran", run)
+    monkeypatch.setattr(prune_parts, "recipe", lambda name, seed, steps: name)
+    monkeypatch.setattr(prune_parts, "fan_out", side_by_side)
     monkeypatch.setattr(prune_peer, "peer", lambda options, ours, folder: None)
     options = argparse.Namespace(
-        data=tmp_path, teacher="t", seeds=[1], samples=8, length=64, threads=1, recover_rows=None, out=tmp_path, jobs=1
+        data=tmp_path, teacher="t", seeds=[1], samples=8, length=64, threads=1, recover_rows=None, out=tmp_path, jobs=2
     )
     prune_parts.run_a(options)
     prune_parts.run_b(options)
     assert set(ran) == {"prune-a-1", "prune-b-2x-1", "prune-b-3x-1"}
     models = {name: steps["speed"]["bench"]["models"] for name, steps in ran.items()}
     assert models["prune-a-1"] == ["$teacher-onnx", "$once-onnx"]
+    assert order[1:4] == ["prune-b-2x-1 corpus small", "prune-b-3x-1 corpus small", "2 recipes, 2 at a time"]
     assert models["prune-b-2x-1"] == ["$teacher-onnx", "$well-onnx"]
 
 

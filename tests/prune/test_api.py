@@ -251,12 +251,16 @@ def test_ratios_by_layer() -> None:
     assert counts(found.model) == ([1, 2, 3, 4], [32, 32, 32, 16])
 
 
-def test_tuning_changes_what_stays_and_is_proven() -> None:
-    """Tuned masks that are dropped at the cut: `tune` would do nothing."""
+@pytest.mark.parametrize(("tune", "by"), [(True, "masks"), ("masks", "masks"), ("outputs", "outputs")])
+def test_tuning_changes_what_stays_and_is_proven(tune: Any, by: str) -> None:
+    """Tuned masks or fitted matrices that are dropped at the cut: `tune` would do nothing."""
     model = tiny("bert")
     plain = pruned(model, Heads(ratio=0.5), by=Fisher())
-    tuned = pruned(model, Heads(ratio=0.5), by=Fisher(), tune=True)
+    tuned = pruned(model, Heads(ratio=0.5), by=Fisher(), tune=tune)
     name = "bert.encoder.layer.3.attention.output.dense.weight"
+    bias = name.replace("weight", "bias")
+    assert torch.equal(plain.model.get_parameter(bias), tuned.model.get_parameter(bias)) == (by == "masks")
+    assert tuned.facts["heads"]["tuned"]["by"] == by
     assert tuned.facts["heads"]["tuned"]["blocks"] and tuned.facts["heads"]["proof"]["difference"]["float64"] < 1e-10
     assert not torch.equal(plain.model.get_parameter(name), tuned.model.get_parameter(name))
 
@@ -269,6 +273,7 @@ def test_tuning_changes_what_stays_and_is_proven() -> None:
         ([Depth(), Heads(ratio=0.5)], {"target": Target(parameters=0.5)}, "depth: is left to the target only beside"),
         ([Heads(ratio=0.5)], {"target": Target(parameters=0.5)}, "nothing is left for it to decide"),
         ([Ffn(ratio=0.5), Ffn(ratio=0.2)], {}, "ffn stands twice"),
+        ([Heads(ratio=0.5)], {"tune": "output"}, "tune: expected masks, outputs, true or false, came 'output'"),
         ([Depth(ratio=0.5)], {"tune": True}, "tune: makes up for heads and neurons"),
         ([Heads(), Weights(ratio=0.5)], {"target": Target(parameters=0.5)}, "neither parameters nor time"),
         ([Heads()], {"target": Target(speedup=2.0)}, "needs a `timer`"),

@@ -67,6 +67,12 @@ def test_a_pruned_model_is_a_student(tmp_path: Path, family: str, task: str) -> 
     assert manifest["about"]["left"] == "2 of 4 heads, 32 of 64 neurons"
 
 
+def test_two_words_for_tuned_masks_are_one_key() -> None:
+    """`true` written out as `masks`, which would time, prune and train everything below once more."""
+    true, masks, outputs = (step(what=HALF, tune=tune).model_dump() for tune in (True, "masks", "outputs"))
+    assert true == masks != outputs
+
+
 def test_a_stock_shape_opens_without_us(tmp_path: Path) -> None:
     """A uniform cut that only this library can open although the stock class could."""
     out, manifest, _ = made(tmp_path, "bert", "classify", what=[{"ffn": {"ratio": 0.5}}], spread="uniform")
