@@ -13,8 +13,7 @@ b  the same to 2x and 3x with one epoch of recovery towards the teacher's logits
 c  half the heads and half the feed-forward of BERT-base's shape, random weights, at batch 1 and 8.
 d  the vocabulary cut to the corpus in three ways: rows of the embedding, and predictions that changed on covered text.
 e  accuracy against measured speed-up: eight shapes, each criterion, no training; random and fisher once more with tuned
-   masks, and with output matrices fitted anew. Layers keep the same numbers, so that one shape is as fast whoever chose
-   what stays, and is timed once.
+   masks. Layers keep the same numbers, so that one shape is as fast whoever chose what stays, and is timed once.
 Seeds draw the rows that criteria look at and the recovery's batches. Finished steps are skipped, so a broken run goes
 on; `--collect` only reads. Writes results/prune.json, where a part of which OUT has nothing keeps the rows of an
 earlier run, which say so; parts that have never been run are claims that are not met.

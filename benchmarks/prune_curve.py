@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 CRITERIA = ("random", "magnitude", "activation", "taylor", "hessian", "fisher")
-TUNED = ("random", "fisher")  # drawn twice more: with masks tuned, and with output matrices fitted anew
-WAYS = ("tuned", "refitted")
+TUNED = ("random", "fisher")  # drawn once more with their masks tuned
 POINTS = (0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85)
-LINES = (*CRITERIA, *(f"{by}, {way}" for by in TUNED for way in WAYS))
+LINES = (*CRITERIA, *(f"{by}, tuned" for by in TUNED))
 Options = argparse.Namespace
 Row = dict[str, Any]
 
@@ -91,7 +90,7 @@ def _scores(options: Options, folder: Path, seed: int, done: set[tuple[str, str]
     model, shares = loaded.model.eval(), POINTS[: options.points]
     teacher = 100 * work.score(model, "dev")[0]["accuracy"]
     for by in CRITERIA:
-        lines = [line for line in LINES if line.partition(",")[0] == by]
+        lines = [by, *([f"{by}, tuned"] if by in TUNED else [])]
         open_ones = {line: [share for share in shares if (line, _point(share)) not in done] for line in lines}
         if not any(open_ones.values()):
             continue
@@ -118,8 +117,7 @@ def _point(share: float) -> str:
 
 
 def _smaller(job: Any, units: Any, pruners: Any, lines: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    """For each line the model without what the criterion likes least, made up for where the line says so."""
-    from compress.importance.refit import refit
+    """For each line the model without what the criterion likes least, with tuned masks where it says so."""
     from compress.importance.tune import tune
     from compress.prune.masked_cut import cut_masked
     from compress.prune.masking import amounts, masks_of
@@ -130,9 +128,5 @@ def _smaller(job: Any, units: Any, pruners: Any, lines: Sequence[str]) -> Iterat
     masks = masks_of([unit for unit, _ in chosen], [count for _, count in chosen])
     masks = job.importance.refine(job.model, masks, job.evidence)
     for line in lines:
-        whole, found = job.model, masks
-        if line.endswith("refitted"):
-            whole = refit(whole, masks, job.evidence)[0]
-        elif line.endswith("tuned"):
-            found = tune(whole, masks, job.evidence)[0]
-        yield line, cut_masked(whole, found)
+        tuned = tune(job.model, masks, job.evidence)[0] if line.endswith("tuned") else masks
+        yield line, cut_masked(job.model, tuned)

@@ -207,7 +207,7 @@ def test_seeds_are_counted_where_there_are_fewest() -> None:
 def test_parts_that_were_not_run_are_claims_that_are_not_met() -> None:
     """A promise that is gone because its part was skipped."""
     found = [*prune.without_training([]), *prune.recovered([]), *prune.halved([]), *prune.tokens([]), *prune.curve([])]
-    assert len(found) == 2 + 8 + 2 + 6 + 10 and not any(one["met"] for one in found)
+    assert len(found) == 2 + 8 + 2 + 6 + 8 and not any(one["met"] for one in found)
     assert all(word in " ".join(one["name"] for one in found) for word in ("1.5x", "2x", "3x", "batch 8", "curve"))
 
 
