@@ -195,12 +195,12 @@ def rows_b(options: Options) -> list[Row]:
                 if not made or f"{step}-onnx" not in known or not manifest(root / step):
                     continue
                 before = 100 * made["measured"]["before"]["dev"]["accuracy"]
-                speed = cell(root / "speed", f"{step}-onnx", 1)
+                cut = {**how(made), "untrained": round(accuracy(root / "small"), 3)} if step == "well" else {}
                 found.append(
                     {"part": "b", "model": name, "aim": aim, "seed": seed,
                      "trained_rows": manifest(root / step)["about"].get("trained_rows"),
                      "accuracy": round(accuracy(root / step), 3), "teacher": round(before, 3),
-                     "lost": round(before - accuracy(root / step), 3), **speed, **(how(made) if step == "well" else {})}
+                     "lost": round(before - accuracy(root / step), 3), **cell(root / "speed", f"{step}-onnx", 1), **cut}
                 )  # fmt: skip
     return found
 
