@@ -8,7 +8,8 @@ relative to it, in ONNX Runtime at batch 1 and `--length` tokens unless said oth
 BERT-base's shape is timed at 128 tokens.
 a  no training: fisher, and output matrices fitted anew, to 1.5x, timed by a bench of its own.
 b  the same to 2x and 3x with one epoch of recovery towards the teacher's logits and states; beside it torch-pruning's
-   magnitude, the same share of every layer's heads and neurons, as fast, and one epoch of plain fine-tuning on labels.
+   magnitude, the same share of every layer's heads and neurons, as fast by a bench of shapes around, and one epoch of
+   plain fine-tuning on labels.
    Both parts ask for 4 % more speed than they promise, since a later bench finds a few per cent more or less.
 c  half the heads and half the feed-forward of BERT-base's shape, random weights, at batch 1 and 8.
 d  the vocabulary cut to the corpus in three ways: rows of the embedding, and predictions that changed on covered text.

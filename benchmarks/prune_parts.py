@@ -131,17 +131,38 @@ def run_b(options: Options) -> None:
 
     What is timed runs alone; the trainings between run side by side where `--jobs` says so.
     """
-    from benchmarks.prune_peer import peer
-
-    cuts: dict[str, Path | None] = {}
     each = [(f"prune-b-{aim:g}x-{seed}", aim, seed) for seed in options.seeds for aim in AIMS]
-    for name, aim, seed in each:
-        root = ran(name, seed, small_b(options, aim), options)
-        cuts[name] = peer(options, manifest(root / "small"), options.out / f"{name}-cut")
-    whole = {name: steps_b(options, aim, cuts[name]) for name, aim, _ in each}
+    smalls = {name: ran(name, seed, small_b(options, aim), options) / "small" for name, aim, seed in each}
+    cuts = peers(options, smalls) if options.torch_pruning else {}
+    whole = {name: steps_b(options, aim, cuts.get(name)) for name, aim, _ in each}
     fan_out([recipe(name, seed, whole[name]) for name, _, seed in each], options.out, options.jobs)
     for name, _, seed in each:
         ran(name, seed, whole[name], options)
+
+
+def peers(options: Options, smalls: dict[str, Path]) -> dict[str, Path]:
+    """torch-pruning's models, of the shapes that one bench of all found nearest in speed to ours.
+
+    smalls: our cuts by name. The latency table that ours were chosen by predicts a single shape less exactly.
+    """
+    from benchmarks.prune_peer import nearest, peer, shapes_near
+
+    shapes = sorted({shape for small in smalls.values() for shape in shapes_near(manifest(small))})
+    steps: Steps = {"corpus": corpus(options, options.recover_rows), "teacher-onnx": exported(options.teacher)}
+    whole = manifest(next(iter(smalls.values())))["about"]["pruned"]["heads+ffn"]
+    for heads, neurons in shapes:
+        shares = (1 - heads / max(whole["heads"]["before"]), 1 - neurons / max(whole["neurons"]["before"]))
+        what = [{name: {"ratio": share}} for name, share in zip(("heads", "ffn"), shares, strict=True) if share]
+        steps[f"shape-{heads}-{neurons}"] = pruned(options, what=what, by="magnitude", spread="uniform")
+        steps[f"shape-{heads}-{neurons}"]["prune"].pop("samples")  # magnitude reads no text
+        steps[f"onnx-{heads}-{neurons}"] = exported(f"$shape-{heads}-{neurons}")
+    steps |= {f"onnx-{name}": exported(str(small)) for name, small in smalls.items()}
+    forms = [f"${name}" for name in steps if name.startswith("onnx-")]
+    steps["speed"] = bench(["$teacher-onnx", *forms], [1], options.length, options)
+    speed = ran("prune-b-match", SEED, steps, options) / "speed"
+    speeds = {shape: cell(speed, f"onnx-{shape[0]}-{shape[1]}", 1)["faster"] for shape in shapes}
+    chosen = {name: nearest(speeds, cell(speed, f"onnx-{name}", 1)["faster"]) for name in smalls}
+    return {name: peer(options, shape, options.out / f"{name}-cut") for name, shape in chosen.items()}
 
 
 def small_b(options: Options, aim: float) -> Steps:

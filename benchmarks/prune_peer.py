@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,24 +11,36 @@ from typing import Any
 import numpy as np
 
 STEP = 0.01
+BESIDE = range(-12, 4, 2)  # hundredths of the predicted share; single cuts are mostly faster than the fit says
+Shape = tuple[int, int]
 
 
-def peer(options: argparse.Namespace, ours: dict[str, Any], folder: Path) -> Path | None:
-    """A student folder of the teacher pruned as fast as ours by the fitted latency table; made once for each shape.
-
-    ours: the manifest of the `prune` step. None without torch-pruning, and without a folder of this shape.
-    """
+def peer(options: argparse.Namespace, shape: Shape, folder: Path) -> Path:
+    """A student folder of the teacher with these heads and neurons in every layer; made once for each shape."""
     from compress.core.artifact import MANIFEST, read_manifest
 
-    facts = ours["about"]["pruned"]["heads+ffn"]
-    share = share_of(facts["target"], ours)
-    heads, neurons = counts_of(share, max(facts["heads"]["before"]), max(facts["neurons"]["before"]))
+    heads, neurons = shape
     key = f"{heads} heads, {neurons} neurons"
     if (folder / MANIFEST).is_file() and read_manifest(folder)["key"] == key:
         return folder
-    if options.torch_pruning is None:
-        return None
     return _saved(options, heads, neurons, key, folder)
+
+
+def shapes_near(ours: dict[str, Any]) -> list[Shape]:
+    """Shapes about as fast as ours by the fitted latency table, those that are slower and those that are faster.
+
+    ours: the manifest of the `prune` step.
+    """
+    facts = ours["about"]["pruned"]["heads+ffn"]
+    heads, neurons = max(facts["heads"]["before"]), max(facts["neurons"]["before"])
+    share = share_of(facts["target"], ours)
+    found = {counts_of(min(max(share + step / 100, STEP), 1 - STEP), heads, neurons) for step in BESIDE}
+    return sorted(found - {(heads, neurons)})
+
+
+def nearest(speeds: dict[Shape, float], wanted: float) -> Shape:
+    """The shape whose speed is nearest to the wanted one, in proportion."""
+    return min(speeds, key=lambda shape: abs(math.log(speeds[shape] / wanted)))
 
 
 def share_of(target: dict[str, Any], ours: dict[str, Any]) -> float:

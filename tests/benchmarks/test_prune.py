@@ -14,7 +14,7 @@ import pytest
 from transformers import BertConfig, BertForSequenceClassification
 
 from benchmarks import prune, prune_parts, prune_peer
-from benchmarks.prune_peer import counts_of, cut, peer, ratios_of, share_of
+from benchmarks.prune_peer import counts_of, cut, nearest, peer, ratios_of, shapes_near, share_of
 from benchmarks.prune_picture import draw
 from benchmarks.seeds import over
 from compress.core.artifact import ArtifactWriter
@@ -77,8 +77,6 @@ def test_a_peer_of_other_counts_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_
 
 def test_a_peer_of_another_shape_is_made_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A folder that was cut for an earlier prune, compared with the one of now."""
-    aim = {"reference_ms": 14.14, "measured": {"speedup": 2.0}, "fit": FIT}
-    ours = {"about": {"pruned": {"heads+ffn": {**FACTS, "target": aim}}}}
     options = argparse.Namespace(torch_pruning=tmp_path)
     asked: list[tuple[int, int]] = []
 
@@ -89,12 +87,41 @@ def test_a_peer_of_another_shape_is_made_anew(monkeypatch: pytest.MonkeyPatch, t
         return writer.commit({"kind": "Model", "key": key, "about": {}, "measured": {}})
 
     monkeypatch.setattr(prune_peer, "_saved", saved)
-    assert peer(options, ours, tmp_path / "cut") == peer(options, ours, tmp_path / "cut") == tmp_path / "cut"
-    aim["measured"] = {"speedup": 3.0}
-    peer(options, ours, tmp_path / "cut")
-    assert len(asked) == 2 and asked[1] < asked[0]
-    aim["measured"] = {"speedup": 2.0}
-    assert peer(argparse.Namespace(torch_pruning=None), ours, tmp_path / "cut") is None
+    made = peer(options, (6, 768), tmp_path / "cut")
+    assert made == peer(options, (6, 768), tmp_path / "cut") == tmp_path / "cut"
+    peer(options, (5, 768), tmp_path / "cut")
+    assert asked == [(6, 768), (5, 768)]
+
+
+def test_the_peer_is_as_fast_as_was_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A peer that is a tenth faster than ours, because a fitted table said so: what a bench measured decides."""
+    aim = {"reference_ms": 14.14, "measured": {"speedup": 2.0}, "fit": FIT}
+    ours = {"about": {"pruned": {"heads+ffn": {**FACTS, "target": aim}}}}
+    near = shapes_near(ours)
+    predicted = counts_of(share_of(aim, ours), 12, 1536)
+    assert predicted in near and min(near) < predicted < max(near) and (12, 1536) not in near
+    assert nearest({(6, 768): 2.4, (7, 800): 2.05, (8, 900): 1.8}, 2.0) == (7, 800)
+    slowest = max(near)
+    ran: dict[str, Any] = {}
+
+    def run(name: str, seed: int, steps: dict[str, Any], options: Any) -> Path:
+        ran.update(steps)
+        return tmp_path / name
+
+    monkeypatch.setattr(prune_parts, "ran", run)
+    monkeypatch.setattr(prune_parts, "manifest", lambda folder: ours)
+    monkeypatch.setattr(
+        prune_parts,
+        "cell",
+        lambda folder, name, batch: {"faster": 2.0 if name in (f"onnx-{slowest[0]}-{slowest[1]}", "onnx-a") else 3.0},
+    )
+    monkeypatch.setattr(prune_peer, "peer", lambda options, shape, folder: (shape, folder))
+    options = argparse.Namespace(
+        data=tmp_path, teacher="t", samples=8, length=64, threads=1, recover_rows=None, out=tmp_path
+    )
+    assert prune_parts.peers(options, {"a": tmp_path / "small"}) == {"a": (slowest, tmp_path / "a-cut")}
+    assert ran["onnx-a"]["export"]["model"] == str(tmp_path / "small")
+    assert set(ran["speed"]["bench"]["models"]) == {"$teacher-onnx", "$onnx-a", *(f"$onnx-{h}-{n}" for h, n in near)}
 
 
 def test_the_claim_of_part_a_is_that_of_its_bench(tmp_path: Path) -> None:
@@ -140,10 +167,10 @@ def test_part_a_and_part_b_are_timed_after_the_prune(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(prune_parts, "ran", run)
     monkeypatch.setattr(prune_parts, "recipe", lambda name, seed, steps: name)
     monkeypatch.setattr(prune_parts, "fan_out", side_by_side)
-    monkeypatch.setattr(prune_peer, "peer", lambda options, ours, folder: None)
     options = argparse.Namespace(
-        data=tmp_path, teacher="t", seeds=[1], samples=8, length=64, threads=1, recover_rows=None, out=tmp_path, jobs=2
-    )
+        data=tmp_path, teacher="t", seeds=[1], samples=8, length=64, threads=1, recover_rows=None, out=tmp_path, jobs=2,
+        torch_pruning=None,
+    )  # fmt: skip
     prune_parts.run_a(options)
     prune_parts.run_b(options)
     assert set(ran) == {"prune-a-1", "prune-b-2x-1", "prune-b-3x-1"}
