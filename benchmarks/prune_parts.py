@@ -158,6 +158,7 @@ def peers(options: Options, smalls: dict[str, Path]) -> dict[str, Path]:
         steps[f"onnx-{heads}-{neurons}"] = exported(f"$shape-{heads}-{neurons}")
     steps |= {f"onnx-{name}": exported(str(small)) for name, small in smalls.items()}
     forms = [f"${name}" for name in steps if name.startswith("onnx-")]
+    fan_out([recipe("prune-b-match", SEED, steps)], options.out, options.jobs)
     steps["speed"] = bench(["$teacher-onnx", *forms], [1], options.length, options)
     speed = ran("prune-b-match", SEED, steps, options) / "speed"
     speeds = {shape: cell(speed, f"onnx-{shape[0]}-{shape[1]}", 1)["faster"] for shape in shapes}

@@ -109,6 +109,8 @@ def test_the_peer_is_as_fast_as_was_measured(monkeypatch: pytest.MonkeyPatch, tm
         return tmp_path / name
 
     monkeypatch.setattr(prune_parts, "ran", run)
+    monkeypatch.setattr(prune_parts, "recipe", lambda name, seed, steps: name)
+    monkeypatch.setattr(prune_parts, "fan_out", lambda recipes, out, jobs: None)
     monkeypatch.setattr(prune_parts, "manifest", lambda folder: ours)
     monkeypatch.setattr(
         prune_parts,
@@ -117,7 +119,7 @@ def test_the_peer_is_as_fast_as_was_measured(monkeypatch: pytest.MonkeyPatch, tm
     )
     monkeypatch.setattr(prune_peer, "peer", lambda options, shape, folder: (shape, folder))
     options = argparse.Namespace(
-        data=tmp_path, teacher="t", samples=8, length=64, threads=1, recover_rows=None, out=tmp_path
+        data=tmp_path, teacher="t", samples=8, length=64, threads=1, recover_rows=None, out=tmp_path, jobs=1
     )
     assert prune_parts.peers(options, {"a": tmp_path / "small"}) == {"a": (slowest, tmp_path / "a-cut")}
     assert ran["onnx-a"]["export"]["model"] == str(tmp_path / "small")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from compress.importance.base import Evidence
 from compress.importance.masks import Masks, masked, ones
 
+NORM = "bert.encoder.layer.0.output.LayerNorm"  # behind the first feed-forward of a BERT
 FAMILIES = ["bert", "distilbert", "roberta", "electra", "albert", "deberta-v2", "mpnet", "gpt2", "t5"]
 
 
@@ -52,3 +54,15 @@ def distance(
             with masked(smaller, masks):
                 total += float((smaller.base_model(**batch)[0][real] - whole).square().sum())
     return total
+
+
+def read_by(model: PreTrainedModel, name: str, given: Evidence) -> Tensor:
+    """What a part reads of real tokens `[n, i]`, float64."""
+    seen: list[Tensor] = []
+    hook = model.get_submodule(name).register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        for batch in given.batches:
+            model(**batch)
+    hook.remove()
+    reals = [batch["attention_mask"].bool() for batch in given.batches]
+    return torch.cat([read[real] for read, real in zip(seen, reals, strict=True)]).double()

@@ -15,7 +15,7 @@ from compress.importance.refit import refit
 from compress.importance.tune import tune
 from compress.prune.masked_cut import cut_masked
 from compress.prune.proof import prove
-from tests.importance.fitting import FAMILIES, distance, halved, texts
+from tests.importance.fitting import FAMILIES, NORM, distance, halved, read_by, texts
 from tests.models import prunable, tiny
 
 
@@ -70,22 +70,11 @@ def test_the_solution_is_the_least_squares_one() -> None:
     model = tiny("bert", layers=2)
     given = texts(model, 3)
     name = "bert.encoder.layer.0.output.dense"
-    norm = model.get_submodule("bert.encoder.layer.0.output.LayerNorm")
     mask = torch.ones(32)
     mask[::3], mask[1] = 0, 0.5
     changed, facts = refit(model, Masks({}, {name: mask}), given, damping=1e-9)
-    part, seen = model.get_submodule(name), list[Tensor]()
-    hooks = [one.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0])) for one in (part, norm)]
-    reads, states = list[Tensor](), list[Tensor]()
-    with torch.no_grad():
-        for batch in given.batches:
-            model(**batch)
-            real = batch["attention_mask"].bool()
-            reads.append(seen[-2][real])
-            states.append(seen[-1][real])
-    for hook in hooks:
-        hook.remove()
-    read, state = torch.cat(reads).double(), torch.cat(states).double()
+    read, state = read_by(model, name, given), read_by(model, NORM, given)
+    part = model.get_submodule(name)
     weight = part.get_parameter("weight").detach().double()
     bias = part.get_parameter("bias").detach().double()
     kept, own = mask.nonzero()[:, 0], 1 / state.std(1, keepdim=True)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
 
 from compress.core.errors import InputError, JobError
 from compress.importance.base import Evidence
 from compress.importance.masks import Masks, ones
 from compress.importance.stages import Stages
 from compress.importance.tune import WILD, tune
-from tests.importance.fitting import FAMILIES, distance, halved, texts
+from tests.importance.fitting import FAMILIES, NORM, distance, halved, read_by, texts
 from tests.models import prunable, tiny
 
 
@@ -43,7 +42,7 @@ def test_the_solution_is_the_least_squares_one() -> None:
     """Prevents wrong normal equations, and huge features that the norm makes small but that decide: the first FFN's
     numbers are those of a plain solver on all tokens at once, in the units of the norm behind it."""
     model = tiny("bert", layers=2)
-    norm = model.get_submodule("bert.encoder.layer.0.output.LayerNorm")
+    norm = model.get_submodule(NORM)
     with torch.no_grad():
         norm.get_parameter("weight").copy_(torch.linspace(0.1, 3, 16))
     given = texts(model, 3, rows=6)
@@ -51,19 +50,8 @@ def test_the_solution_is_the_least_squares_one() -> None:
     mask = torch.ones(32)
     mask[::3] = 0
     tuned, facts = tune(model, Masks({}, {name: mask}), given, damping=1e-9)
-    part, seen = model.get_submodule(name), list[Tensor]()
-    hooks = [one.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0])) for one in (part, norm)]
-    reads, states = list[Tensor](), list[Tensor]()
-    with torch.no_grad():
-        for batch in given.batches:
-            model(**batch)
-            real = batch["attention_mask"].bool()
-            reads.append(seen[-2][real])
-            states.append(seen[-1][real])
-    for hook in hooks:
-        hook.remove()
-    read, weight = torch.cat(reads).double(), part.get_parameter("weight").detach().double()
-    gain = norm.get_parameter("weight").detach().double() / torch.cat(states).double().std(1, keepdim=True)
+    read, weight = read_by(model, name, given), model.get_submodule(name).get_parameter("weight").detach().double()
+    gain = norm.get_parameter("weight").detach().double() / read_by(model, NORM, given).std(1, keepdim=True)
     kept = mask.nonzero()[:, 0]
     each = read[:, None, :] * weight * gain[..., None]  # [n, d, f]: what every neuron adds, as the norm sees it
     solved = torch.linalg.lstsq(each[..., kept].flatten(0, 1), each.sum(-1).flatten()[:, None]).solution[:, 0]
